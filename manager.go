@@ -1,0 +1,307 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/typedsessions/sessions/internal/response"
+)
+
+// A Manager loads and saves the sessions of a program as values of T. It is
+// safe for concurrent use; a program needs one for each T.
+type Manager[T any] struct {
+	core *core
+}
+
+// New returns a Manager that keeps its sessions in store. T is a struct that
+// the codec can encode and decode. The error names every mistake in cfg and T
+// at once, each with its field and its remedy; New does no I/O.
+func New[T any](store Store, cfg Config) (*Manager[T], error) {
+	typ := reflect.TypeFor[T]()
+	_, defaulted := any((*T)(nil)).(Defaulted)
+	c, err := newCore(store, cfg, typeInfo{
+		typ: typ, name: typ.String(), key: typeKey[T]{}, defaulted: defaulted,
+		blank:  func() any { return new(T) },
+		assign: func(dst, src any) { *dst.(*T) = *src.(*T) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Manager[T]{c}, nil
+}
+
+// typeKey finds the session of a type in a context.
+type typeKey[T any] struct{}
+
+// Handler gives every request that next serves its session. Whatever *T has
+// become is saved before the first byte of the response leaves, by whatever
+// door, so that whoever has seen a byte finds it saved; what changes after
+// that is saved when next returns. A panic of next saves nothing more and goes
+// on.
+//
+// A request whose session cannot be loaded is answered by Config.ErrorHandler;
+// next does not see it. Wrapping twice is wrapping once.
+func (m *Manager[T]) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.core.serve(w, r, next)
+	})
+}
+
+// Load finds the session of the first valid token and returns a context that
+// carries it, for everything that is not HTTP: gRPC metadata, a WebSocket
+// message, a job. It behaves as in Handler: at most four tokens are tried, an
+// unknown one is no error, two different valid ones give neither. On an error
+// the context is ctx itself.
+//
+// Changes are saved by [Manager.Commit], and by the verbs; those after the last
+// Commit are the caller's to lose.
+func (m *Manager[T]) Load(ctx context.Context, tokens ...string) (context.Context, error) {
+	s, err := m.core.load(ctx, tokens, false)
+	if err != nil {
+		return ctx, err
+	}
+	return s, nil
+}
+
+// Commit saves what has changed and tells what the client must learn of it: if
+// the Outcome is OutcomeCreated or OutcomeRenewed its Token, if it is
+// OutcomeDestroyed that its token is void. It may be called again; each call
+// tells what happened since the last. In an HTTP request Handler does it.
+func (m *Manager[T]) Commit(ctx context.Context) (Outcome, error) {
+	var o Outcome
+	err := m.do(ctx, "commit", func(ctx context.Context, s *session) error {
+		err := s.commit(ctx)
+		o = s.result()
+		if s.r == nil {
+			s.outcome = OutcomeUnchanged
+		}
+		return err
+	})
+	return o, err
+}
+
+// serve is a request from end to end.
+func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	if s, ok := r.Context().Value(m).(*session); ok && s.m == m {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if m.Skip != nil && m.Skip(r) {
+		s := &session{Context: r.Context(), m: m, skipped: true}
+		next.ServeHTTP(w, r.WithContext(s))
+		return
+	}
+	passive := m.Passive != nil && m.Passive(r)
+	s, err := m.load(r.Context(), m.Transport.Tokens(r), passive)
+	if err != nil {
+		// A later save would overwrite a record that nobody has seen.
+		addVary(w.Header(), m.Transport.Vary())
+		m.ErrorHandler(w, r, err)
+		return
+	}
+	inner := r.WithContext(s)
+	s.r, s.inner, s.w = r, inner, response.New(w, s)
+	defer func() {
+		// The server looks at its own request for temporary files to remove
+		// and for the route to log.
+		r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
+		s.close()
+	}()
+	next.ServeHTTP(s.w, inner)
+	s.finish()
+}
+
+// Commit implements [response.Committer]: the header is about to go.
+func (s *session) Commit() error {
+	s.lock("commit")
+	defer s.release()
+	s.sent = false // after a door that turned out to be shut it comes again
+	err := s.save()
+	if err != nil {
+		s.failed(err)
+	}
+	s.writeHeader()
+	s.sent = err == nil // else Fail's answer is to be sent
+	return err
+}
+
+// save is a commit that nobody asked for.
+func (s *session) save() error {
+	switch {
+	case s.gone && s.told:
+		return nil
+	case s.outlived():
+		s.event(EventLateChange, context.DeadlineExceeded)
+		return nil
+	}
+	return s.commit(s)
+}
+
+// Fail implements [response.Committer]: it answers for a failed commit. What a
+// verb had completed, here or before, is in that answer.
+func (s *session) Fail(w http.ResponseWriter, err error) {
+	s.m.ErrorHandler(w, s.inner, err)
+	s.lock("commit")
+	defer s.release()
+	s.writeInto(w.Header())
+	s.sent = true
+}
+
+// Interim implements [response.Committer]: what the session has put into the
+// header is for the final response.
+func (s *session) Interim(h http.Header) (restore func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	mine := http.Header{}
+	if !s.m.Transport.Write(mine, s.r, s.result()) {
+		return nil
+	}
+	kept := http.Header{}
+	for name := range mine {
+		kept[name] = h[name]
+		delete(h, name)
+	}
+	return func() {
+		for name, lines := range kept {
+			if lines != nil {
+				h[name] = lines
+			}
+		}
+	}
+}
+
+// finish is step 7: next has returned.
+func (s *session) finish() {
+	started := s.w.Started()
+	s.w.Finish()
+	if !started || s.w.Hijacked() || s.w.Err() != nil {
+		return
+	}
+	s.lock("commit")
+	defer s.release()
+	if err := s.save(); err != nil {
+		s.event(EventLateChange, err)
+	}
+}
+
+// close ends the session's say in the response.
+func (s *session) close() {
+	s.lock("commit")
+	defer s.release()
+	s.sent = true
+	switch s.outcome {
+	case OutcomeCreated, OutcomeRenewed:
+		if err := s.Err(); err != nil {
+			s.event(EventUndelivered, err)
+		}
+	}
+	s.r, s.inner, s.w = nil, nil, nil
+}
+
+// detach gives a save its own time: a client that hangs up loses nothing.
+func (s *session) detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), s.m.budget)
+}
+
+// writeHeader brings the outcome into the header, again each time.
+func (s *session) writeHeader() {
+	if s.w != nil && !s.sent {
+		s.writeInto(s.w.Header())
+	}
+}
+
+func (s *session) writeInto(h http.Header) {
+	o := s.result()
+	sent := s.m.Transport.Write(h, s.r, o)
+	if !sent && !o.Used {
+		return
+	}
+	addVary(h, s.m.Transport.Vary())
+	cacheControl(h, sent)
+	if sent && s.r.TLS == nil && !strings.EqualFold(s.r.Header.Get("X-Forwarded-Proto"), "https") {
+		t, ok := s.m.Transport.(interface{ Secure() bool })
+		if ok && t.Secure() && s.m.warned.CompareAndSwap(false, true) {
+			s.event(eventInsecure, nil)
+		}
+	}
+}
+
+// addVary adds name to Vary unless it is there.
+func addVary(h http.Header, name string) {
+	for _, line := range h["Vary"] {
+		for field := range strings.SplitSeq(line, ",") {
+			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
+				return
+			}
+		}
+	}
+	h["Vary"] = append(slices.Clip(h["Vary"]), name)
+}
+
+// cacheControl keeps shared caches away: from a response that used the session
+// unless the handler said otherwise, from one that carries a token in any case
+// (RFC 9111 section 5.2.2, ASVS 5.0 14.3.2).
+func cacheControl(h http.Header, sent bool) {
+	lines := h["Cache-Control"]
+	if len(lines) == 0 {
+		lines = []string{"private"}
+		h["Cache-Control"] = lines
+	}
+	if !sent {
+		return
+	}
+	var kept []string
+	stored := true
+	for _, line := range lines {
+		for _, d := range directives(line) {
+			name, _, _ := strings.Cut(d, "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "", "public", "s-maxage":
+				continue
+			case "no-store":
+				stored = false
+			}
+			kept = append(kept, d)
+		}
+	}
+	if stored {
+		kept = append(kept, "no-store")
+	}
+	h["Cache-Control"] = []string{strings.Join(kept, ", ")}
+}
+
+// directives splits at the commas outside quotes.
+func directives(line string) []string {
+	quoted := false
+	parts := strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == ',' && !quoted
+	})
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}
+
+// respond is the default ErrorHandler: a status and its text. What the store
+// said is for the log.
+func respond(w http.ResponseWriter, _ *http.Request, err error) {
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNewerVersion):
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	case errors.Is(err, context.Canceled):
+		status = http.StatusServiceUnavailable
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrGone):
+		status = http.StatusConflict
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, http.StatusText(status), status)
+}

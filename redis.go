@@ -1,0 +1,443 @@
+package sessions
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// RedisConfig configures a [RedisStore]. The zero value is ready to use.
+type RedisConfig struct {
+	_ [0]func() // keyed literals only
+
+	// Prefix is put before every key: stores with different prefixes share a
+	// database and see nothing of each other. Default "session:". There is no
+	// store without a prefix: its Keys would list whatever else the database
+	// holds. A {hash tag} in it puts all sessions on one node of a cluster.
+	Prefix string
+
+	// Timeout bounds every operation, the wait for a connection and the
+	// client's own retries included: a server that accepts and never answers
+	// costs a request this long and no longer. A nearer deadline of the
+	// caller's context wins. Default one second; negative is refused.
+	Timeout time.Duration
+}
+
+// RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one
+// behind Sentinel, or a cluster. Its methods are safe for concurrent use; each
+// operation is one command.
+//
+// Its promises hold on the one master that owns a key. A failover may undo the
+// last writes that had not reached a replica, a deletion among them.
+//
+// A write is at-least-once: the client repeats one whose reply was lost, so a
+// Create may find its own value ([ErrExists]) and a CompareAndSwap its own
+// data ([ErrConflict]) or nothing ([ErrNotFound]). After [ErrUnavailable] a
+// write may still be applied, seconds later with a client that keeps no
+// deadline.
+type RedisStore struct {
+	rdb     redis.UniversalClient
+	prefix  string
+	timeout time.Duration
+	swap    *redis.Script
+	slots   chan struct{} // nil where rdb keeps deadlines itself
+	invalid error
+}
+
+var _ Store = (*RedisStore)(nil)
+
+const (
+	defaultRedisPrefix  = "session:"
+	defaultRedisTimeout = time.Second
+
+	// maxRedisWaits caps the goroutines that wait for clients which keep no
+	// deadline. A hanging server costs this many, whatever the number of
+	// requests.
+	maxRedisWaits = 512
+
+	// scanCount is how many keys the server looks at in one step of Keys.
+	scanCount = 500
+)
+
+// swapScript compares only the first bytes, whatever the size of the value:
+// GETRANGE of 80 bytes costs 1.2 times a plain SET, comparing 64 KB six times.
+// ARGV is the prefix, then data and milliseconds to replace, nothing to
+// delete. It has no shebang: a script that declares its flags is refused as a
+// whole when memory is full, this one may still delete.
+const swapScript = `
+local n = #ARGV[1]
+if n > 0 and redis.call('GETRANGE', KEYS[1], 0, n - 1) ~= ARGV[1]
+	or n == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
+	return redis.call('GET', KEYS[1])
+end
+if #ARGV == 1 then
+	redis.call('DEL', KEYS[1])
+else
+	redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1`
+
+// NewRedisStore returns a store on rdb, which stays the caller's: it is never
+// closed here, nor changed. What cannot work is reported by
+// [RedisStore.Validate], which New calls, and by every operation.
+//
+// By default a client of go-redis does not keep a deadline on its connections.
+// Each operation then runs in a goroutine, of which a store has at most 512,
+// and the caller stops waiting in time. A *redis.Client, also one from
+// NewFailoverClient, whose options say ContextTimeoutEnabled keeps it by
+// itself: set that to spare the goroutine, some microseconds an operation.
+func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
+	s := &RedisStore{
+		rdb:     rdb,
+		prefix:  cfg.Prefix,
+		timeout: cfg.Timeout,
+		swap:    redis.NewScript(swapScript),
+		invalid: checkRedis(rdb, cfg),
+	}
+	if s.prefix == "" {
+		s.prefix = defaultRedisPrefix
+	}
+	if s.timeout <= 0 {
+		s.timeout = defaultRedisTimeout
+	}
+	if !keepsDeadlines(rdb) {
+		s.slots = make(chan struct{}, maxRedisWaits)
+	}
+	return s
+}
+
+// Timeout is what bounds one operation, see [RedisConfig].
+func (s *RedisStore) Timeout() time.Duration { return s.timeout }
+
+// Validate reports what cannot work with the client or the configuration, all
+// of it at once, each with its remedy: no client, a Ring, reads from replicas,
+// a negative Timeout. It cannot see that a FailoverClient is ReplicaOnly, nor
+// what an AutoPipeliner is built on.
+func (s *RedisStore) Validate() error { return s.invalid }
+
+// Load implements [Store]. With touch > 0 it is one GETEX. A server that
+// refuses it with NOREPLICAS, MISCONF or READONLY can still read: then, and
+// with touch 0, it is GET and PTTL in one round trip, and left is what the
+// server says. A key that somebody has robbed of its expiry never ends: left
+// is the largest Duration, and the next touch or write gives it one again.
+func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
+	type loaded struct {
+		data []byte
+		left time.Duration
+	}
+	key = s.prefix + key
+	l, err := withinTimeout(ctx, s, func(ctx context.Context) (l loaded, err error) {
+		if touch > 0 {
+			l.data, err = s.rdb.GetEx(ctx, key, toMillisecond(touch)).Bytes()
+			if err == nil {
+				l.left = touch
+				return l, nil
+			}
+			if !refusesWrites(err) {
+				return l, err
+			}
+		}
+		l.data, l.left, err = peekRedis(ctx, s.rdb, key)
+		return l, err
+	})
+	return l.data, l.left, err
+}
+
+// peekRedis never is GetEx(…, 0): that means PERSIST and makes a session immortal.
+func peekRedis(ctx context.Context, rdb redis.UniversalClient, key string) ([]byte, time.Duration, error) {
+	var get *redis.StringCmd
+	var pttl *redis.DurationCmd
+	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		get, pttl = p.Get(ctx, key), p.PTTL(ctx, key)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	data, err := get.Bytes()
+	switch left := pttl.Val(); {
+	case left == -2: // expired between the two
+		return nil, 0, redis.Nil
+	case left < 0: // no expiry, or one beyond all Durations
+		return data, math.MaxInt64, err
+	default:
+		return data, toMillisecond(left), err
+	}
+}
+
+// Create implements [Store] with one SET NX. A ttl under a millisecond counts
+// as one.
+func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
+	if ttl <= 0 {
+		return errNoTTL(ttl)
+	}
+	key, data = s.prefix+key, s.keep(data)
+	created, err := withinTimeout(ctx, s, func(ctx context.Context) (bool, error) {
+		return s.rdb.SetNX(ctx, key, data, toMillisecond(ttl)).Result()
+	})
+	if err == nil && !created {
+		err = ErrExists
+	}
+	return err
+}
+
+// CompareAndSwap implements [Store] with one EVALSHA. Every value begins with
+// an empty prefix. Deleting works when memory is full.
+func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
+	args := []any{s.keep(prefix)}
+	if data != nil {
+		if ttl <= 0 {
+			return nil, errNoTTL(ttl)
+		}
+		args = append(args, s.keep(data), toMillisecond(ttl).Milliseconds())
+	}
+	reply, err := withinTimeout(ctx, s, func(ctx context.Context) (any, error) {
+		return s.swap.Run(ctx, s.rdb, []string{s.prefix + key}, args...).Result()
+	})
+	if current, ok := reply.(string); ok && err == nil {
+		return []byte(current), ErrConflict
+	}
+	return nil, err
+}
+
+// Delete implements [Store] with one DEL.
+func (s *RedisStore) Delete(ctx context.Context, key string) error {
+	_, err := withinTimeout(ctx, s, func(ctx context.Context) (int64, error) {
+		return s.rdb.Del(ctx, s.prefix+key).Result()
+	})
+	return err
+}
+
+// Keys lists every key in the store, without the prefix, in no order, each
+// once. It is for maintenance, not for requests: it walks the keyspace of
+// every master with SCAN, in steps that do not block the server, and remembers
+// what it has listed, some hundred bytes a key.
+//
+// A key that comes, goes or moves between nodes meanwhile may be missing, and
+// one that is listed may be gone when it is used. Each step is bounded by
+// Timeout, the whole by ctx alone. An error is the last pair. An AutoPipeliner
+// cannot reach each master of a cluster and gives an error: there, build a
+// store on the ClusterClient.
+func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		masters, err := s.masters(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		match := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s.prefix) + "*"
+		type page struct {
+			keys []string
+			next uint64
+		}
+		seen := make(map[string]struct{}) // SCAN repeats keys while a table is resized
+		for _, master := range masters {
+			var at page
+			for first := true; first || at.next != 0; first = false {
+				cursor := at.next
+				at, err = withinTimeout(ctx, s, func(ctx context.Context) (p page, err error) {
+					p.keys, p.next, err = master.Scan(ctx, cursor, match, scanCount).Result()
+					return p, err
+				})
+				if err != nil {
+					yield("", err)
+					return
+				}
+				for _, key := range at.keys {
+					key = strings.TrimPrefix(key, s.prefix)
+					if _, again := seen[key]; again {
+						continue
+					}
+					seen[key] = struct{}{}
+					if !yield(key, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// masters returns the nodes that Keys has to scan.
+func (s *RedisStore) masters(ctx context.Context) ([]redis.Cmdable, error) {
+	switch c := s.rdb.(type) {
+	case *redis.Client:
+		return []redis.Cmdable{c}, s.invalid
+	case *redis.ClusterClient:
+		return withinTimeout(ctx, s, func(ctx context.Context) (masters []redis.Cmdable, err error) {
+			var mu sync.Mutex
+			err = c.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
+				mu.Lock()
+				defer mu.Unlock()
+				masters = append(masters, master)
+				return nil
+			})
+			return masters, err
+		})
+	default:
+		info, err := withinTimeout(ctx, s, func(ctx context.Context) (string, error) {
+			return c.Info(ctx, "cluster").Result()
+		})
+		if strings.Contains(info, "cluster_enabled:1") {
+			err = errors.New("sessions: RedisStore: Keys cannot reach each master of a cluster through this client; build a store on the *redis.ClusterClient")
+		}
+		return []redis.Cmdable{c}, err
+	}
+}
+
+// withinTimeout runs op within Timeout, and its errors are those that [Store]
+// promises.
+func withinTimeout[R any](ctx context.Context, s *RedisStore, op func(context.Context) (R, error)) (result R, err error) {
+	if s.invalid != nil {
+		return result, s.invalid
+	}
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > s.timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	if s.slots == nil {
+		result, err = op(ctx)
+	} else {
+		result, err = waitFor(ctx, s.slots, op)
+	}
+	if err == nil {
+		return result, nil
+	}
+	var none R
+	switch {
+	case errors.Is(err, redis.Nil):
+		return none, ErrNotFound
+	case errors.Is(ctx.Err(), context.Canceled):
+		return none, fmt.Errorf("sessions: %w", ctx.Err())
+	case errors.Is(err, context.Canceled): // something else was, not this caller
+		return none, fmt.Errorf("%w: %v", ErrUnavailable, err)
+	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
+		return none, fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), err)
+	}
+	return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// waitFor runs op in a goroutine and waits for it until ctx is done. What is
+// then given up keeps its slot until the client gives it up too. A panic, a
+// hook's, reaches the caller as if there were no goroutine.
+func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Context) (R, error)) (result R, err error) {
+	if ctx.Err() != nil {
+		return result, ctx.Err()
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return result, ctx.Err()
+	}
+	type outcome struct {
+		result R
+		err    error
+		panic  any
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		defer func() {
+			o.panic = recover()
+			<-slots
+			done <- o
+		}()
+		o.result, o.err = op(ctx)
+	}()
+	select {
+	case o := <-done:
+		if o.panic != nil {
+			panic(o.panic)
+		}
+		return o.result, o.err
+	case <-ctx.Done():
+		return result, ctx.Err()
+	}
+}
+
+// keep returns b, or a copy where an operation that was given up may still
+// read it when the caller has it back.
+func (s *RedisStore) keep(b []byte) []byte {
+	if s.slots == nil {
+		return b
+	}
+	return bytes.Clone(b)
+}
+
+// keepsDeadlines is true of a client that honours a context's deadline on the
+// socket, in the handshake, between retries and while it waits for a
+// connection. A negative timeout (-2 in the options given) means that no socket
+// deadline is ever set. A ClusterClient is never one: it asks for COMMAND with
+// five seconds of its own.
+func keepsDeadlines(rdb redis.UniversalClient) bool {
+	c, ok := rdb.(*redis.Client)
+	if !ok || c == nil {
+		return false
+	}
+	o := c.Options()
+	return o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
+}
+
+// refusesWrites is true of a server that still answers reads.
+func refusesWrites(err error) bool {
+	return redis.HasErrorPrefix(err, "NOREPLICAS") ||
+		redis.HasErrorPrefix(err, "MISCONF") ||
+		redis.HasErrorPrefix(err, "READONLY")
+}
+
+// toMillisecond rounds to what Redis counts in, but never to zero.
+func toMillisecond(d time.Duration) time.Duration {
+	return max(d.Truncate(time.Millisecond), time.Millisecond)
+}
+
+func errNoTTL(ttl time.Duration) error {
+	return fmt.Errorf("sessions: RedisStore: ttl is %v; nothing is stored without an expiry", ttl)
+}
+
+// checkRedis collects what Validate reports.
+func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
+	var errs []error
+	refuse := func(reason string) {
+		errs = append(errs, errors.New("sessions: RedisStore: "+reason))
+	}
+	isNil := rdb == nil
+	switch c := rdb.(type) {
+	case *redis.Client:
+		isNil = c == nil
+	case *redis.AutoPipeliner:
+		isNil = c == nil
+	case *redis.Ring:
+		refuse("a *redis.Ring hands the keys of a dead shard to another and back, where ended sessions live again; use a *redis.Client or *redis.ClusterClient")
+	case *redis.ClusterClient:
+		if isNil = c == nil; isNil {
+			break
+		}
+		const reason = " reads from replicas, which lag behind: a session that was just ended would still be valid; leave it false"
+		o := c.Options()
+		if o.RouteByLatency {
+			refuse("ClusterOptions.RouteByLatency" + reason)
+		}
+		if o.RouteRandomly {
+			refuse("ClusterOptions.RouteRandomly" + reason)
+		}
+		if o.ReadOnly && !o.RouteByLatency && !o.RouteRandomly { // which imply it
+			refuse("ClusterOptions.ReadOnly" + reason)
+		}
+	}
+	if isNil {
+		refuse("the client is nil; pass one from redis.NewClient, NewFailoverClient or NewClusterClient")
+	}
+	if cfg.Timeout < 0 {
+		refuse(fmt.Sprintf("RedisConfig.Timeout is %v; leave it zero for %v", cfg.Timeout, defaultRedisTimeout))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,196 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// markTTL is how long the mark of a renewal stands under the old token's key.
+const markTTL = 10 * time.Second
+
+// renew gives the session a new token in two steps: store a copy under the new
+// key, then swap the old record for a mark that names it. The swap decides. A
+// crash before it leaves the old token valid and a copy that nobody can reach;
+// after it the new one is valid, and it leaves the process only now. Nobody
+// else can win the swap too: marks of two renewals differ.
+func (s *session) renew(ctx context.Context, change func(*Record), kind EventKind) error {
+	m := s.m
+	if s.sent {
+		return ErrCommitted
+	}
+	mine, _, err := s.changed()
+	if err != nil {
+		return err
+	}
+	if s.ttl(&s.rec) <= 0 {
+		return s.write(ctx, mine) // which ends it
+	}
+	next := s.rec
+	payload, err := s.payload(&s.rec, mine)
+	if err != nil {
+		return err
+	}
+	next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
+	change(&next)
+	token, key, raw, next, err := s.mint(ctx, next)
+	if err != nil {
+		return err
+	}
+	mark, err := m.Layout.Seal(Record{
+		ID: next.ID, Writes: next.Writes, Created: time.Now(), Successor: []byte(key),
+	})
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err := s.claim(ctx, mark, key); err != nil {
+		return err
+	}
+	s.token, s.key, s.wrote = token, key, true
+	s.adopt(raw, next, payload, s.ttl(&next))
+	s.outcome = OutcomeRenewed
+	s.event(kind, nil)
+	return nil
+}
+
+// claim swaps the old record for the mark. Whoever loses deletes his copy.
+func (s *session) claim(ctx context.Context, mark []byte, key string) error {
+	for lost := 0; ; {
+		current, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], mark, markTTL)
+		switch err = s.check(err); {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrUnavailable) && lost < 2 && ctx.Err() == nil:
+			// It may have been applied. Asking again tells.
+			lost++
+			continue
+		case errors.Is(err, ErrNotFound):
+			_ = s.check(s.m.store.Delete(ctx, key)) // expires by itself
+			return s.end()
+		case !errors.Is(err, ErrConflict):
+			return err
+		}
+		rec, _, err := s.m.read(current)
+		switch {
+		case err == nil && string(rec.Successor) == key:
+			return nil // the reply to our own claim was lost
+		case err == nil && rec.Successor == nil && ctx.Err() == nil:
+			s.raw, s.rec = current, rec
+			s.event(EventConflict, nil)
+			continue
+		}
+		_ = s.check(s.m.store.Delete(ctx, key))
+		switch {
+		case err != nil:
+			return err
+		case rec.Successor != nil:
+			return s.end()
+		}
+		return ErrConflict
+	}
+}
+
+// destroy deletes whatever the session has become: other data than was loaded,
+// or, through any number of marks, the session that it was renewed to. A blind
+// deletion would erase a mark and let the renewed session live.
+func (s *session) destroy(ctx context.Context) error {
+	m := s.m
+	key, prefix, trail := s.trail, []byte(nil), ""
+	if s.stored {
+		key, prefix, trail = s.key, s.raw[:s.rec.Prefix], s.trail
+	}
+	for key != "" {
+		var current []byte
+		var err error
+		if prefix == nil {
+			if current, _, err = m.store.Load(ctx, key, 0); err == nil {
+				err = ErrConflict
+			}
+		} else {
+			current, err = m.store.CompareAndSwap(ctx, key, prefix, nil, 0)
+		}
+		switch err = s.check(err); {
+		case err == nil, errors.Is(err, ErrNotFound):
+			// A write under a renewed token had started a session beside it.
+			key, prefix, trail = trail, nil, ""
+		case !errors.Is(err, ErrConflict):
+			return err
+		case ctx.Err() != nil:
+			return ErrConflict
+		default:
+			rec, err := m.Layout.Open(current)
+			switch {
+			case err != nil:
+				prefix = current // unreadable, and to be deleted all the same
+			case rec.Successor != nil:
+				key, prefix = string(rec.Successor), nil
+			default:
+				prefix = current[:rec.Prefix]
+			}
+		}
+	}
+	if s.stored || s.trail != "" {
+		s.event(EventDestroyed, nil)
+		s.outcome = OutcomeDestroyed
+	}
+	s.wrote = true // SaveUninitialized is not asked again: the end was asked for
+	attrs := s.rec.Attrs
+	s.forget()
+	s.rec.Attrs = attrs // the Transport takes back what it sent by them
+	return nil
+}
+
+// reload reads the record again, and with it restarts the idle timeout.
+func (s *session) reload(ctx context.Context) error {
+	if !s.stored {
+		s.forget()
+		return nil
+	}
+	raw, rec, live, left, _, err := s.again(ctx)
+	if err != nil {
+		return err
+	}
+	s.m.assign(s.live, live)
+	s.adopt(raw, rec, encoded{s.m.codecOf(&rec), rec.Payload}, left)
+	return nil
+}
+
+// touch restarts the idle timeout and leaves *T alone.
+func (s *session) touch(ctx context.Context) error {
+	if !s.stored {
+		return nil
+	}
+	_, _, _, left, touched, err := s.again(ctx)
+	if err != nil {
+		return err
+	}
+	s.until = time.Now().Add(left)
+	if !touched {
+		return fmt.Errorf("%w: it reads, but restarts no expiry for the moment", ErrUnavailable)
+	}
+	s.seen = time.Now()
+	return nil
+}
+
+// again loads what is under the session's key now, and touches it if the store can.
+func (s *session) again(ctx context.Context) (raw []byte, rec Record, live any, left time.Duration, touched bool, err error) {
+	touch := s.ttl(&s.rec)
+	if touch <= 0 {
+		return nil, rec, nil, 0, false, s.end()
+	}
+	if s.m.timeout[class(s.rec.Remembered)].idle == 0 && s.rec.Idle == 0 {
+		touch = 0
+	}
+	raw, left, err = s.m.store.Load(ctx, s.key, touch)
+	if err = s.check(err); err == nil {
+		rec, live, err = s.m.read(raw)
+	}
+	if touched = touch == 0 || left == touch; !touched && err == nil {
+		s.event(EventTouchSkipped, nil)
+	}
+	if errors.Is(err, ErrNotFound) || err == nil && rec.Successor != nil {
+		err = s.end()
+	}
+	return raw, rec, live, left, touched, err
+}

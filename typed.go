@@ -1,0 +1,226 @@
+package sessions
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// FromContext returns the session of the request that ctx belongs to: a live
+// *T, the same each time, whose changes are saved. It never fails; a visitor
+// without a session gets a fresh T, which is stored once it changes.
+//
+// *T belongs to the request's goroutine. Its unexported fields and those
+// tagged "-" live as long as the request.
+//
+// Where two managers have the same T, the inner Handler's answers;
+// [Manager.FromContext] asks for one of them. Without any FromContext panics:
+// that is a route that was not wrapped. [Lookup] does not.
+func FromContext[T any](ctx context.Context) *T {
+	s, ok := ctx.Value(typeKey[T]{}).(*session)
+	if !ok {
+		panic(missing(reflect.TypeFor[T]()))
+	}
+	return s.value(ctx).(*T)
+}
+
+func missing(typ reflect.Type) string {
+	return fmt.Sprintf("sessions: no session of %[1]v in this context: wrap the route with the Handler of a Manager[%[1]v], or call its Load", typ)
+}
+
+// Lookup is FromContext for code that also runs without a session: it says
+// false where FromContext would panic, and for a request that [Config].Skip
+// leaves out.
+func Lookup[T any](ctx context.Context) (*T, bool) {
+	s, ok := ctx.Value(typeKey[T]{}).(*session)
+	if !ok || s.skipped {
+		return nil, false
+	}
+	return s.value(ctx).(*T), true
+}
+
+// Take returns *p and resets it to its zero value: a message that is shown
+// once.
+func Take[V any](p *V) V {
+	v := *p
+	var zero V
+	*p = zero
+	return v
+}
+
+// FromContext is the function of that name for the sessions of m, where several
+// managers share a T.
+func (m *Manager[T]) FromContext(ctx context.Context) *T {
+	s, ok := ctx.Value(m.core).(*session)
+	if !ok {
+		panic(missing(m.core.typ))
+	}
+	return s.value(ctx).(*T)
+}
+
+// Save saves the session now instead of at the first byte of the response, and
+// tells the caller whether that worked. It does nothing if T has not changed.
+//
+// Like every verb it is done when it returns nil; it does not stop when ctx is
+// cancelled, for a client that hangs up must not lose what it did; and it
+// returns [ErrUnavailable] after the store's Timeout, [ErrGone] if the session
+// ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
+// session after the header has gone, and [ErrNoSession] for a context without
+// one. Verbs may be called from several goroutines; they run one at a time.
+func (m *Manager[T]) Save(ctx context.Context) error {
+	return m.do(ctx, "save", func(ctx context.Context, s *session) error { return s.commit(ctx) })
+}
+
+// Reload replaces *T by what is stored now and restarts the idle timeout. What
+// the request had changed is lost. A session that was never stored becomes
+// fresh.
+func (m *Manager[T]) Reload(ctx context.Context) error {
+	return m.do(ctx, "reload", func(ctx context.Context, s *session) error { return s.reload(ctx) })
+}
+
+// Touch restarts the idle timeout, as loading the session did: for a handler
+// that runs long, or a request that [Config].Passive made passive. It does
+// nothing for a session that was never stored.
+func (m *Manager[T]) Touch(ctx context.Context) error {
+	return m.do(ctx, "touch", func(ctx context.Context, s *session) error { return s.touch(ctx) })
+}
+
+// A SignInOption changes what [Manager.SignIn] does.
+type SignInOption int
+
+// Remembered gives the session the timeouts of [Config].Remember and a cookie
+// that persists. A sign-in without it takes both away again.
+const Remembered SignInOption = 1
+
+// SignIn says that the user has just proved who they are. The session gets a
+// new token, which ends session fixation (OWASP Session Management, ASVS 5.0
+// 7.2.4); CreatedAt, and with it the Lifetime, and AuthenticatedAt restart.
+// *T keeps its content: write the user into it before, and reset what an
+// anonymous visitor may not hand on.
+//
+// From the moment SignIn has claimed the session the old token is refused. If
+// the response with the new one is lost, the user signs in again. SignIn
+// stores a session that was not.
+func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
+	return m.do(ctx, "sign in", func(ctx context.Context, s *session) error {
+		now := time.Now()
+		change := func(r *Record) {
+			r.Created, r.Authenticated, r.Remembered = now, now, false
+			for _, o := range opts {
+				r.Remembered = r.Remembered || o == Remembered
+			}
+		}
+		if s.stored {
+			return s.renew(ctx, change, EventSignedIn)
+		}
+		mine, _, err := s.changed()
+		if err != nil {
+			return err
+		}
+		rec := s.newRecord()
+		change(&rec)
+		if err := s.create(ctx, mine, rec); err != nil {
+			return err
+		}
+		s.event(EventSignedIn, nil)
+		return nil
+	})
+}
+
+// Renew gives the session a new token and leaves everything else, deadlines
+// included: after any change of privilege (ASVS 5.0 7.2.4). Like SignIn it
+// refuses the old token at once. A session that was never stored is saved.
+func (m *Manager[T]) Renew(ctx context.Context) error {
+	return m.do(ctx, "renew", func(ctx context.Context, s *session) error {
+		if !s.stored {
+			return s.commit(ctx)
+		}
+		return s.renew(ctx, func(*Record) {}, EventRenewed)
+	})
+}
+
+// Destroy ends the session: sign-out. The record is gone when it returns nil,
+// also if the token was renewed meanwhile, and the response expires the
+// cookie. *T becomes fresh; writing to it starts a new session. On an error
+// the session lives, and so does its cookie.
+func (m *Manager[T]) Destroy(ctx context.Context) error {
+	return m.do(ctx, "destroy", func(ctx context.Context, s *session) error { return s.destroy(ctx) })
+}
+
+// Info tells what is known about the session besides T; the zero Info if ctx
+// carries none.
+func (m *Manager[T]) Info(ctx context.Context) Info {
+	s := m.find(ctx)
+	if s == nil {
+		return Info{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notice()
+	s.id()
+	return s.info()
+}
+
+func (m *Manager[T]) find(ctx context.Context) *session {
+	s, ok := ctx.Value(m.core).(*session)
+	if !ok || s.skipped {
+		return nil
+	}
+	return s
+}
+
+// do runs one verb: alone, in its own time, and into the header before anybody
+// is told.
+func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Context, *session) error) error {
+	s := m.find(ctx)
+	if s == nil {
+		return ErrNoSession
+	}
+	s.lock(op)
+	defer s.release()
+	s.notice()
+	if s.gone && op != "destroy" {
+		s.told = true
+		return ErrGone
+	}
+	ctx, cancel := s.detach(ctx)
+	defer cancel()
+	err := verb(ctx, s)
+	if err != nil {
+		s.failed(err)
+		s.told = s.told || s.gone
+	}
+	if s.outcome != OutcomeUnchanged {
+		s.writeHeader()
+	}
+	return err
+}
+
+// Defaulted is implemented by a *T whose fresh value is not the zero value:
+// SessionDefaults fills it in for a new session, and for one that was
+// destroyed. A stored record is decoded into a zero T.
+type Defaulted interface{ SessionDefaults() }
+
+// A DecodeError says that a stored record cannot be read: it is broken, or
+// foreign, or larger than [Config].MaxSize. The record is left as it is.
+type DecodeError struct {
+	ID   string // the session's, as far as it could be read
+	Path string // the field of T, or the part of the record, as far as known
+	Err  error
+}
+
+// Error names the session and the part, never the content.
+func (e *DecodeError) Error() string {
+	msg := "sessions: record"
+	if e.ID != "" {
+		msg += fmt.Sprintf(" %.64q", e.ID)
+	}
+	if e.Path != "" {
+		msg += ": " + e.Path
+	}
+	return msg + ": " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *DecodeError) Unwrap() error { return e.Err }
