@@ -11,8 +11,11 @@ import (
 // It sees opaque keys and opaque bytes, never a token or a session. All four
 // methods are safe for concurrent use; each is atomic for its key. Bytes
 // handed in are not kept after the call returns, bytes handed out belong to
-// the caller. A done context gives the context's error; a store that did not
-// answer in time gives an error that wraps [ErrUnavailable].
+// the caller. A cancelled context gives [context.Canceled] and never
+// [ErrUnavailable]; a store that did not answer in time, for its own reasons or
+// because a deadline has passed, gives an error that wraps ErrUnavailable or
+// [context.DeadlineExceeded]. A ttl or touch below the store's resolution
+// counts as the smallest one.
 //
 // A store that has a method Timeout() time.Duration tells the Manager how long
 // one load or one commit may take in all; otherwise that is one second. One
@@ -23,7 +26,8 @@ type Store interface {
 	// Load returns the value under key and the time until it expires.
 	// With touch > 0 it restarts the expiry at touch, in the same step, and
 	// left is touch; a store that can read but for the moment not touch
-	// returns what is really left. With touch 0 it leaves the expiry alone.
+	// returns what is really left. With touch 0 or less it leaves the expiry
+	// alone.
 	// Nothing there, or expired: [ErrNotFound].
 	Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error)
 
@@ -34,7 +38,8 @@ type Store interface {
 
 	// CompareAndSwap replaces the value under key by data, for ttl, if the
 	// value begins with prefix; with nil data it deletes it (ttl is then
-	// ignored). If the value begins otherwise, nothing changes and the
+	// ignored; empty data that is not nil is stored). Every value begins with
+	// an empty prefix. If the value begins otherwise, nothing changes and the
 	// result is the current value with [ErrConflict]; if nothing is there,
 	// [ErrNotFound]: CompareAndSwap never creates a key.
 	CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error)
