@@ -1,7 +1,6 @@
 package msgpackcheck
 
 import (
-	"bytes"
 	"sync"
 
 	"github.com/vmihailenco/msgpack/v5"
@@ -26,9 +25,9 @@ type decoder struct {
 	dec *msgpack.Decoder
 }
 
-// Encode returns what fn writes, a document that [Map] accepts. A field without a msgpack tag goes by
-// its json tag.
-func Encode(fn func(enc *msgpack.Encoder, w *Writer) error) ([]byte, error) {
+// Encode appends what fn writes to dst: a document that [Map] accepts. A field without a msgpack tag goes
+// by its json tag.
+func Encode(dst []byte, fn func(enc *msgpack.Encoder, w *Writer) error) ([]byte, error) {
 	e := encoders.Get().(*encoder)
 	e.w.Reset()
 	e.enc.Reset(&e.w)
@@ -42,12 +41,11 @@ func Encode(fn func(enc *msgpack.Encoder, w *Writer) error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cap(data) > maxPooled {
-		return data, nil
+	dst = append(dst, data...)
+	if cap(data) <= maxPooled {
+		encoders.Put(e)
 	}
-	data = bytes.Clone(data)
-	encoders.Put(e)
-	return data, nil
+	return dst, nil
 }
 
 // Decode decodes data, which [Map] accepts, into v.

@@ -224,7 +224,7 @@ func TestDecodeExtensionOfApplication(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	encode := func(raw string) error {
-		_, err := msgpackcheck.Encode(func(_ *msgpack.Encoder, w *msgpackcheck.Writer) error {
+		_, err := msgpackcheck.Encode(nil, func(_ *msgpack.Encoder, w *msgpackcheck.Writer) error {
 			for _, c := range unhex(t, raw) { // byte by byte, as no encoder does
 				if err := w.WriteByte(c); err != nil {
 					return err

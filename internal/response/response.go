@@ -60,7 +60,16 @@ const (
 var errPanicked = errors.New("sessions: commit panicked")
 
 // New returns a Writer on w.
-func New(w http.ResponseWriter, c Committer) *Writer { return &Writer{rw: w, c: c} }
+func New(w http.ResponseWriter, c Committer) *Writer {
+	return new(Writer).Init(w, c)
+}
+
+// Init makes a zero Writer what New returns: for one that lies in another
+// struct.
+func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
+	w.rw, w.c = rw, c
+	return w
+}
 
 // Finish ends a response whose handler has returned. It commits if no door was
 // used, so that the response net/http then implies carries the headers, and

@@ -1,0 +1,77 @@
+// Package deadline has a context with a deadline that costs nothing until
+// somebody waits for it.
+package deadline
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Context is a context with a deadline. Its timer is made by the first Done:
+// whoever looks at Err and Deadline alone, because he has the answer at hand or
+// sets the deadline on a socket, spares it. The zero value must be started
+// before it is used, once.
+type Context struct {
+	context.Context
+	at time.Time
+
+	mu      sync.Mutex
+	timer   context.Context
+	cancel  context.CancelFunc
+	stopped bool
+}
+
+// Start makes c a child of parent that ends after d.
+func (c *Context) Start(parent context.Context, d time.Duration) *Context {
+	c.Context, c.at = parent, time.Now().Add(d)
+	if at, ok := parent.Deadline(); ok && at.Before(c.at) {
+		c.at = at
+	}
+	return c
+}
+
+// Deadline returns the nearer one of c's and its parent's.
+func (c *Context) Deadline() (time.Time, bool) { return c.at, true }
+
+// Done returns a channel that is closed when the deadline has passed, the
+// parent is done, or Stop was called.
+func (c *Context) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer == nil {
+		c.timer, c.cancel = context.WithDeadline(c.Context, c.at)
+		if c.stopped {
+			c.cancel()
+		}
+	}
+	return c.timer.Done()
+}
+
+// Err returns why c is done, nil as long as it is not.
+func (c *Context) Err() error {
+	c.mu.Lock()
+	timer, stopped := c.timer, c.stopped
+	c.mu.Unlock()
+	switch {
+	case timer != nil:
+		return timer.Err()
+	case c.Context.Err() != nil:
+		return c.Context.Err()
+	case !time.Now().Before(c.at):
+		return context.DeadlineExceeded
+	case stopped:
+		return context.Canceled
+	}
+	return nil
+}
+
+// Stop ends c and frees its timer.
+func (c *Context) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
