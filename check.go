@@ -78,15 +78,12 @@ func pathOf(err error) string {
 // store, with the field's path and the remedy.
 func (m *core) checkType() error {
 	t := m.typ
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("sessions: T is "+m.name+": "+format, args...)
-	}
 	if t.Kind() != reflect.Struct {
-		return bad("a session is a struct: New[YourStruct], without a pointer")
+		return m.bad("a session is a struct: New[YourStruct], without a pointer")
 	}
 	errs := []error{m.checkTraits()}
 	for _, err := range walk(t, "", m.Codec.Name(), nil) {
-		errs = append(errs, bad("%w", err))
+		errs = append(errs, m.bad("%w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err // looking further would not come back
@@ -101,7 +98,7 @@ func (m *core) checkType() error {
 				m.names[c.Name()][f.alias] = true
 			}
 			if other, ok := paths[f.name]; ok && i == 0 {
-				errs = append(errs, bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.path, f.name, c.Name()))
+				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.path, f.name, c.Name()))
 			}
 			paths[f.name] = f.path
 		}
@@ -109,7 +106,7 @@ func (m *core) checkType() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	zero, err := m.Codec.Marshal(m.blank())
+	zero, err := m.encode(m.blank())
 	if err != nil {
 		return m.refused(err)
 	}
@@ -120,11 +117,11 @@ func (m *core) checkType() error {
 		return err
 	}
 	if path, err := m.roundTrip(); err != nil {
-		return bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, m.Codec.Name(), err)
+		return m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, m.Codec.Name(), cause(err))
 	}
-	fresh, err := m.Codec.Marshal(m.new())
+	fresh, err := m.encode(m.new())
 	if err != nil {
-		return bad("codec %s cannot encode what SessionDefaults sets: %w", m.Codec.Name(), err)
+		return m.bad("codec %s cannot encode what SessionDefaults sets: %w", m.Codec.Name(), err)
 	}
 	if _, _, err := m.seal(Record{ID: []byte(strings.Repeat("x", 36)), Writes: [8][]byte{[]byte("x.x")}, Codec: []byte(m.Codec.Name()), Payload: fresh}); errors.Is(err, ErrTooLarge) {
 		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.name)
@@ -136,6 +133,29 @@ func (m *core) checkType() error {
 	return nil
 }
 
+func (m *core) bad(format string, args ...any) error {
+	return fmt.Errorf("sessions: T is %s: %w", m.name, fmt.Errorf(format, args...))
+}
+
+// encode is Marshal where a marshaler may meet its first zero value and panic.
+func (m *core) encode(v any) (data []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("its marshaler panics: %v", p)
+		}
+	}()
+	data, err = m.Codec.Marshal(v)
+	return data, cause(err)
+}
+
+// cause is what the codec's error hides: here are no secrets in it.
+func cause(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
 // refused explains why the codec does not take a zero T.
 func (m *core) refused(err error) error {
 	var errs []error
@@ -143,7 +163,7 @@ func (m *core) refused(err error) error {
 		f := m.typ.Field(i)
 		if f.Anonymous {
 			if marshals(f.Type, "") {
-				errs = append(errs, fmt.Errorf("sessions: T is %s: it embeds %v, whose marshaler then encodes all of T: give the field a name", m.name, f.Type))
+				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name", f.Type))
 			}
 			continue
 		}
@@ -151,15 +171,12 @@ func (m *core) refused(err error) error {
 			continue
 		}
 		alone := reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}})
-		if _, err := m.Codec.Marshal(reflect.New(alone).Interface()); err != nil {
-			if cause := errors.Unwrap(err); cause != nil {
-				err = cause // a zero value has no secrets
-			}
-			errs = append(errs, fmt.Errorf("sessions: T is %s: codec %s cannot encode field %s while it is zero: %w: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out", m.name, m.Codec.Name(), f.Name, err))
+		if _, err := m.encode(reflect.New(alone).Interface()); err != nil {
+			errs = append(errs, m.bad("codec %s cannot encode field %s while it is zero: %w: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out", m.Codec.Name(), f.Name, err))
 		}
 	}
 	if len(errs) == 0 {
-		return fmt.Errorf("sessions: T is %s: codec %s cannot encode it while it is zero: %w", m.name, m.Codec.Name(), err)
+		return m.bad("codec %s cannot encode it while it is zero: %w", m.Codec.Name(), err)
 	}
 	return errors.Join(errs...)
 }
@@ -174,7 +191,7 @@ func (m *core) checkFields(c FieldCodec, zero []byte) error {
 	for _, f := range fieldsOf(m.typ, c.Name(), "", false) {
 		has := slices.ContainsFunc(fields, func(g Field) bool { return g.Name == f.name })
 		if !has && !f.optional {
-			errs = append(errs, fmt.Errorf("sessions: T is %s: field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag", m.name, f.path, c.Name(), f.name))
+			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag", f.path, c.Name(), f.name))
 		}
 	}
 	return errors.Join(errs...)
@@ -446,5 +463,5 @@ func (m *core) checkTraits() error {
 	if wrong == "" {
 		return nil
 	}
-	return fmt.Errorf("sessions: T is %s: method %s %s: declare func (s *%s) %s()", m.name, name, wrong, m.typ.Name(), name)
+	return m.bad("method %s %s: declare func (s *%s) %s()", name, wrong, m.typ.Name(), name)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,9 +31,10 @@ import (
 //   - Errors hold no value of the session in their text. One that has a method Path() string names the
 //     field by it.
 //
-// A codec that cannot handle every type has a method ValidateType(reflect.Type) error, which [New] asks
-// about T before it tries anything; one that has Validate() error is asked too.
-// A Codec that is a [FieldCodec] as well has concurrent changes merged field by field.
+// A codec that has AppendMarshal(dst []byte, v any) ([]byte, error), which appends to dst what Marshal
+// returns, spares every request an allocation. One that cannot handle every type has
+// ValidateType(reflect.Type) error, which [New] asks about T before it tries anything; one that has
+// Validate() error is asked too. A [FieldCodec] also keeps fields that T does not know.
 type Codec interface {
 	Name() string
 	Marshal(v any) ([]byte, error)
@@ -85,29 +87,81 @@ var jsonEncoders = sync.Pool{New: func() any {
 }}
 
 // Marshal encodes v, a *T.
-func (JSON) Marshal(v any) ([]byte, error) {
+func (c JSON) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
+
+// AppendMarshal appends what Marshal returns to dst.
+func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
 	e := jsonEncoders.Get().(*jsonEncoder)
 	if err := e.enc.Encode(v); err != nil {
 		return nil, &codecError{"json: cannot encode", "", err}
 	}
-	data := bytes.Clone(bytes.TrimSuffix(e.buf.Bytes(), []byte{'\n'}))
+	data := bytes.TrimSuffix(e.buf.Bytes(), []byte{'\n'})
+	if err := jsonfields.Object(data, nil); err != nil {
+		return nil, fmt.Errorf("sessions: json: %T encodes to what cannot be read back: %w", v, err)
+	}
+	dst = append(dst, data...)
 	if e.buf.Cap() <= 64<<10 {
 		e.buf.Reset()
 		jsonEncoders.Put(e)
 	}
-	if err := jsonfields.Object(data, nil); err != nil {
-		return nil, fmt.Errorf("sessions: json: %T encodes to what cannot be read back: %w", v, err)
-	}
-	return data, nil
+	return dst, nil
 }
 
 // Unmarshal decodes data into v, a *T. The path of the field that does not fit is in the error, and
-// [errors.As] finds the *json.UnmarshalTypeError.
-func (c JSON) Unmarshal(data []byte, v any) error {
-	if err := jsonfields.Object(data, nil); err != nil {
+// [errors.As] finds the *json.UnmarshalTypeError. A name that equals a field's but for case is not that
+// field: encoding/json would take it for it, and another program's data for ours.
+func (c JSON) Unmarshal(data []byte, v any) (err error) {
+	known, folded := jsonNames(reflect.TypeOf(v)), false
+	err = jsonfields.Object(data, func(name, _ []byte) { folded = folded || known.fold(name) })
+	if err == nil && folded {
+		data, err = c.leaveOut(data, known)
+	}
+	if err != nil {
 		return fmt.Errorf("sessions: json: %w", err)
 	}
 	return decode(c, data, v, func() error { return json.Unmarshal(data, v) })
+}
+
+// leaveOut drops the fields whose names only fold to a known one.
+func (c JSON) leaveOut(data []byte, known fieldNames) ([]byte, error) {
+	fields, err := c.Split(data)
+	if err != nil {
+		return nil, err
+	}
+	return c.Join(slices.DeleteFunc(fields, func(f Field) bool { return known.fold([]byte(f.Name)) }))
+}
+
+// fieldNames are the names that a type can write.
+type fieldNames map[string]struct{}
+
+// fold says that name is not one of them but for case.
+func (n fieldNames) fold(name []byte) bool {
+	if _, ok := n[string(name)]; ok {
+		return false
+	}
+	for known := range n {
+		if strings.EqualFold(known, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// jsonTypes caches the names by type, as encoding/json does.
+var jsonTypes sync.Map
+
+func jsonNames(t reflect.Type) fieldNames {
+	if names, ok := jsonTypes.Load(t); ok {
+		return names.(fieldNames)
+	}
+	names := fieldNames{}
+	if s := elem(t); s.Kind() == reflect.Struct {
+		for _, f := range fieldsOf(s, "json", "", false) {
+			names[f.name] = struct{}{}
+		}
+	}
+	jsonTypes.Store(t, names)
+	return names
 }
 
 // Split returns the members of the object data.
@@ -164,8 +218,11 @@ func (MsgPack) Name() string { return "msgpack" }
 func (MsgPack) ValidateType(t reflect.Type) error { return msgpackcheck.Type(t) }
 
 // Marshal encodes v, a *T.
-func (MsgPack) Marshal(v any) ([]byte, error) {
-	data, err := msgpackcheck.Encode(func(enc *msgpack.Encoder, _ *msgpackcheck.Writer) error { return enc.Encode(v) })
+func (c MsgPack) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
+
+// AppendMarshal appends what Marshal returns to dst.
+func (MsgPack) AppendMarshal(dst []byte, v any) ([]byte, error) {
+	data, err := msgpackcheck.Encode(dst, func(enc *msgpack.Encoder, _ *msgpackcheck.Writer) error { return enc.Encode(v) })
 	if err != nil {
 		return nil, &codecError{"msgpack: cannot encode", "", err}
 	}
@@ -185,7 +242,7 @@ func (MsgPack) Split(data []byte) (Fields, error) { return split("msgpack", data
 
 // Join writes fields as one map.
 func (MsgPack) Join(fields Fields) ([]byte, error) {
-	data, err := msgpackcheck.Encode(func(enc *msgpack.Encoder, w *msgpackcheck.Writer) error {
+	data, err := msgpackcheck.Encode(nil, func(enc *msgpack.Encoder, w *msgpackcheck.Writer) error {
 		if err := enc.EncodeMapLen(len(fields)); err != nil {
 			return err
 		}

@@ -65,7 +65,8 @@ type Config struct {
 	NewToken func() (string, error)
 
 	// Label describes the request a session comes from, such as the user
-	// agent, for [Info].Label. It is asked at creation and renewal.
+	// agent, for [Info].Label. It is asked at creation and renewal; what is
+	// over 256 bytes is cut.
 	Label func(*http.Request) string
 
 	// Skip says which requests have no session at all: FromContext gives a
@@ -109,8 +110,8 @@ type core struct {
 	timeout [2]timeouts   // plain, remembered
 	writer  string        // names this process's writes
 	writes  atomic.Uint64
-	down    atomic.Bool // the store did not answer the last time
-	warned  atomic.Bool // of a Secure cookie on plain HTTP
+	down    atomic.Int32 // whether the store answered the last time, see check
+	warned  atomic.Bool  // of a Secure cookie on plain HTTP
 	typeInfo
 }
 
@@ -132,6 +133,7 @@ type typeInfo struct {
 const (
 	none          = time.Duration(-1)
 	maxCandidates = 4
+	maxLabel      = 256
 	day           = 24 * time.Hour
 )
 

@@ -24,7 +24,7 @@ type Info struct {
 	Remembered bool // signed in with [Remembered]
 
 	CreatedAt       time.Time // creation, or the last sign-in
-	LastSeenAt      time.Time // the last touch or write
+	LastSeenAt      time.Time // the last touch or write; in a passive request near the end of Lifetime it may be earlier
 	AuthenticatedAt time.Time // the last [Manager.SignIn]; zero if never
 	IdleUntil       time.Time // end of the session if nobody uses it again
 	ExpiresAt       time.Time // end of the session however active it is; zero without a Lifetime
@@ -99,8 +99,9 @@ func (k EventKind) String() string {
 // caller of [Manager.Commit] need to know it.
 type Outcome struct {
 	Kind OutcomeKind
-	// Token is the token that the client must present from now on, if Kind is
-	// OutcomeCreated or OutcomeRenewed; otherwise the one it presented.
+	// Token is the token that the client must present from now on: a new one
+	// if Kind is OutcomeCreated or OutcomeRenewed, otherwise the one it
+	// presented. It is empty where there is no session.
 	Token Token
 	Info  Info
 	// Used says that the request looked at the session.
@@ -162,9 +163,20 @@ func (s *session) failed(err error) {
 	}
 }
 
+// The states of core.down.
+const (
+	answers int32 = iota
+	refuses       // at least writes
+	silent        // reads too
+)
+
 // check takes what a store returned: it notes when the store ceases to answer
-// and when it does again, and makes a timeout the error that callers know.
+// and when it does again, and makes a timeout the error that callers know. A
+// server that is full, or read-only, or without its replicas still answers
+// loads, and a full one deletes: that does not end an outage of writes, or each
+// request would begin another one.
 func (s *session) check(err error) error {
+	reads := s.op == "load" || s.op == "touch" || s.op == "reload"
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
@@ -172,13 +184,21 @@ func (s *session) check(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	default:
-		if s.m.down.Load() && s.m.down.CompareAndSwap(true, false) {
-			s.event(EventRecovered, nil)
+		was := s.m.down.Load()
+		if was == silent || was == refuses && !reads && s.op != "destroy" {
+			if s.m.down.CompareAndSwap(was, answers) {
+				s.event(EventRecovered, nil)
+			}
 		}
 		return err
 	}
 	s.event(EventUnavailable, err)
-	s.events[len(s.events)-1].first = s.m.down.CompareAndSwap(false, true)
+	first := &s.events[len(s.events)-1].first
+	if reads {
+		*first = s.m.down.Swap(silent) == answers
+	} else {
+		*first = s.m.down.CompareAndSwap(answers, refuses)
+	}
 	return err
 }
 
@@ -236,9 +256,12 @@ func (s *session) info() Info {
 	return i
 }
 
-// result is the Outcome as of now.
+// result is the Outcome as of now. The token of a session that has ended
+// elsewhere is nobody's any more.
 func (s *session) result() Outcome {
-	return Outcome{
-		Kind: s.outcome, Token: Token(s.token), Info: s.info(), Used: s.looked(), Attrs: s.rec.Attrs,
+	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.looked(), Attrs: s.rec.Attrs}
+	if !s.gone {
+		o.Token = Token(s.token)
 	}
+	return o
 }

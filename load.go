@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/deadline"
 )
 
 // load is steps 1 to 4 of a request: from candidate tokens to a session. An
@@ -14,17 +16,16 @@ func (m *core) load(parent context.Context, tokens []string, passive bool) (*ses
 	s := &session{Context: parent, m: m}
 	s.lock("load")
 	defer s.release()
-	var ctx context.Context
-	valid := 0
+	var ctx *deadline.Context
+	var valid []string
 	for i, token := range tokens[:min(len(tokens), maxCandidates)] {
 		remembered, known, ok := m.Layout.Parse(token)
 		if !ok || slices.Contains(tokens[:i], token) {
 			continue
 		}
 		if ctx == nil {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(parent, m.budget)
-			defer cancel()
+			ctx = s.loading.Start(parent, m.budget)
+			defer ctx.Stop()
 		}
 		touch := m.timeout[class(remembered)].idle
 		if passive || !known {
@@ -35,12 +36,13 @@ func (m *core) load(parent context.Context, tokens []string, passive bool) (*ses
 			return nil, err
 		}
 		if found {
-			valid++
+			valid = append(valid, s.key)
 		}
 	}
-	if valid > 1 {
+	if len(valid) > 1 {
 		s.event(EventTwoSessions, nil)
 		s.forget()
+		s.trail = valid
 	}
 	return s, nil
 }
@@ -69,12 +71,12 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		}
 		return false, nil
 	case rec.Successor != nil:
-		s.trail = string(rec.Successor)
+		s.trail, s.renewed = append(s.trail, string(rec.Successor)), true
 		return false, nil
 	case err != nil:
 		if _, ok := errors.AsType[*DecodeError](err); ok {
 			s.about(&rec, EventUndecodable, err)
-			s.trail, err = key, nil
+			s.trail, err = append(s.trail, key), nil
 		}
 		return false, err
 	}

@@ -7,8 +7,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/typedsessions/sessions/internal/response"
 )
 
 // A Manager loads and saves the sessions of a program as values of T. It is
@@ -70,7 +68,8 @@ func (m *Manager[T]) Load(ctx context.Context, tokens ...string) (context.Contex
 // Commit saves what has changed and tells what the client must learn of it: if
 // the Outcome is OutcomeCreated or OutcomeRenewed its Token, if it is
 // OutcomeDestroyed that its token is void. It may be called again; each call
-// tells what happened since the last. In an HTTP request Handler does it.
+// tells what happened since the last. In an HTTP request Handler does all that:
+// there Commit is Save, and tells what the response will say so far.
 func (m *Manager[T]) Commit(ctx context.Context) (Outcome, error) {
 	var o Outcome
 	err := m.do(ctx, "commit", func(ctx context.Context, s *session) error {
@@ -91,28 +90,44 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		return
 	}
 	if m.Skip != nil && m.Skip(r) {
-		s := &session{Context: r.Context(), m: m, skipped: true}
-		next.ServeHTTP(w, r.WithContext(s))
+		inner := r.WithContext(&session{Context: r.Context(), m: m, skipped: true})
+		defer giveBack(r, inner)
+		next.ServeHTTP(w, inner)
 		return
 	}
 	passive := m.Passive != nil && m.Passive(r)
 	s, err := m.load(r.Context(), m.Transport.Tokens(r), passive)
 	if err != nil {
 		// A later save would overwrite a record that nobody has seen.
-		addVary(w.Header(), m.Transport.Vary())
+		addVary(w.Header(), m.Transport.Vary(), nil)
 		m.ErrorHandler(w, r, err)
 		return
 	}
 	inner := r.WithContext(s)
-	s.r, s.inner, s.w = r, inner, response.New(w, s)
-	defer func() {
-		// The server looks at its own request for temporary files to remove
-		// and for the route to log.
-		r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
-		s.close()
-	}()
+	s.r, s.inner, s.w = r, inner, s.writer.Init(w, s)
+	defer s.close()
+	defer giveBack(r, inner)
+	defer s.settle()
 	next.ServeHTTP(s.w, inner)
 	s.finish()
+}
+
+// settle ends the panic by which a handler gives up on a response that could
+// not be written, as httputil.ReverseProxy does: after a failed save the error
+// response is complete, and over HTTP/2 the panic would break it off.
+func (s *session) settle() {
+	if s.w.Err() == nil {
+		return
+	}
+	if p := recover(); p != nil && p != http.ErrAbortHandler {
+		panic(p)
+	}
+}
+
+// giveBack shows the server what became of its request: it looks there for
+// temporary files to remove, and outer middleware for the route to log.
+func giveBack(r, inner *http.Request) {
+	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
 }
 
 // Commit implements [response.Committer]: the header is about to go.
@@ -125,7 +140,7 @@ func (s *session) Commit() error {
 		s.failed(err)
 	}
 	s.writeHeader()
-	s.sent = err == nil // else Fail's answer is to be sent
+	s.sent = true
 	return err
 }
 
@@ -148,7 +163,6 @@ func (s *session) Fail(w http.ResponseWriter, err error) {
 	s.lock("commit")
 	defer s.release()
 	s.writeInto(w.Header())
-	s.sent = true
 }
 
 // Interim implements [response.Committer]: what the session has put into the
@@ -220,8 +234,8 @@ func (s *session) writeInto(h http.Header) {
 	if !sent && !o.Used {
 		return
 	}
-	addVary(h, s.m.Transport.Vary())
-	cacheControl(h, sent)
+	addVary(h, s.m.Transport.Vary(), s.lines[:0:1])
+	cacheControl(h, sent, s.lines[1:1:2])
 	if sent && s.r.TLS == nil && !strings.EqualFold(s.r.Header.Get("X-Forwarded-Proto"), "https") {
 		t, ok := s.m.Transport.(interface{ Secure() bool })
 		if ok && t.Secure() && s.m.warned.CompareAndSwap(false, true) {
@@ -230,8 +244,8 @@ func (s *session) writeInto(h http.Header) {
 	}
 }
 
-// addVary adds name to Vary unless it is there.
-func addVary(h http.Header, name string) {
+// addVary adds name to Vary unless it is there; to space if there is no line.
+func addVary(h http.Header, name string, space []string) {
 	for _, line := range h["Vary"] {
 		for field := range strings.SplitSeq(line, ",") {
 			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
@@ -239,16 +253,19 @@ func addVary(h http.Header, name string) {
 			}
 		}
 	}
-	h["Vary"] = append(slices.Clip(h["Vary"]), name)
+	if lines := h["Vary"]; len(lines) > 0 {
+		space = slices.Clip(lines)
+	}
+	h["Vary"] = append(space, name)
 }
 
 // cacheControl keeps shared caches away: from a response that used the session
 // unless the handler said otherwise, from one that carries a token in any case
 // (RFC 9111 section 5.2.2, ASVS 5.0 14.3.2).
-func cacheControl(h http.Header, sent bool) {
+func cacheControl(h http.Header, sent bool, space []string) {
 	lines := h["Cache-Control"]
 	if len(lines) == 0 {
-		lines = []string{"private"}
+		lines = append(space, "private")
 		h["Cache-Control"] = lines
 	}
 	if !sent {

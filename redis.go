@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions/internal/deadline"
 )
 
 // RedisConfig configures a [RedisStore]. The zero value is ready to use.
@@ -49,7 +48,9 @@ type RedisStore struct {
 	timeout time.Duration
 	swap    *redis.Script
 	slots   chan struct{} // nil where rdb keeps deadlines itself
-	invalid error
+
+	deadlines deadline.Source // for the client that does
+	invalid   error
 }
 
 var _ Store = (*RedisStore)(nil)
@@ -62,9 +63,6 @@ const (
 	// deadline. A hanging server costs this many, whatever the number of
 	// requests.
 	maxRedisWaits = 512
-
-	// scanCount is how many keys the server looks at in one step of Keys.
-	scanCount = 500
 )
 
 // swapScript compares only the first bytes, whatever the size of the value:
@@ -93,7 +91,7 @@ return 1`
 // Each operation then runs in a goroutine, of which a store has at most 512,
 // and the caller stops waiting in time. A *redis.Client, also one from
 // NewFailoverClient, whose options say ContextTimeoutEnabled keeps it by
-// itself: set that to spare the goroutine, some microseconds an operation.
+// itself: set that, it spares the goroutine and the switches to and from it.
 func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s := &RedisStore{
 		rdb:     rdb,
@@ -108,6 +106,7 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	if s.timeout <= 0 {
 		s.timeout = defaultRedisTimeout
 	}
+	s.deadlines.Timeout = s.timeout
 	if !keepsDeadlines(rdb) {
 		s.slots = make(chan struct{}, maxRedisWaits)
 	}
@@ -129,26 +128,41 @@ func (s *RedisStore) Validate() error { return s.invalid }
 // server says. A key that somebody has robbed of its expiry never ends: left
 // is the largest Duration, and the next touch or write gives it one again.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
-	type loaded struct {
-		data []byte
-		left time.Duration
+	l := redisLoad{key: s.prefix + key, touch: touch}
+	if s.slots != nil || s.invalid != nil {
+		loaded, err := withinTimeout(ctx, s, func(ctx context.Context) (redisLoad, error) { return l.run(ctx, s.rdb) })
+		return loaded.data, loaded.left, err
 	}
-	key = s.prefix + key
-	l, err := withinTimeout(ctx, s, func(ctx context.Context) (l loaded, err error) {
-		if touch > 0 {
-			l.data, err = s.rdb.GetEx(ctx, key, toMillisecond(touch)).Bytes()
-			if err == nil {
-				l.left = touch
-				return l, nil
-			}
-			if !refusesWrites(err) {
-				return l, err
-			}
+	// The same without a closure, for this is what every request does.
+	if err := ctx.Err(); err != nil {
+		return nil, 0, redisError(ctx, err)
+	}
+	ctx = s.deadlines.Context(ctx)
+	loaded, err := l.run(ctx, s.rdb)
+	return loaded.data, loaded.left, redisError(ctx, err)
+}
+
+// redisLoad is one Load: what is asked, and what comes back.
+type redisLoad struct {
+	key   string
+	touch time.Duration
+	data  []byte
+	left  time.Duration
+}
+
+func (l redisLoad) run(ctx context.Context, rdb redis.UniversalClient) (_ redisLoad, err error) {
+	if l.touch > 0 {
+		l.data, err = rdb.GetEx(ctx, l.key, toMillisecond(l.touch)).Bytes()
+		if err == nil {
+			l.left = l.touch
+			return l, nil
 		}
-		l.data, l.left, err = peekRedis(ctx, s.rdb, key)
-		return l, err
-	})
-	return l.data, l.left, err
+		if !refusesWrites(err) {
+			return l, err
+		}
+	}
+	l.data, l.left, err = peekRedis(ctx, rdb, l.key)
+	return l, err
 }
 
 // peekRedis never is GetEx(…, 0): that means PERSIST and makes a session immortal.
@@ -216,123 +230,54 @@ func (s *RedisStore) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// Keys lists every key in the store, without the prefix, in no order, each
-// once. It is for maintenance, not for requests: it walks the keyspace of
-// every master with SCAN, in steps that do not block the server, and remembers
-// what it has listed, some hundred bytes a key.
-//
-// A key that comes, goes or moves between nodes meanwhile may be missing, and
-// one that is listed may be gone when it is used. Each step is bounded by
-// Timeout, the whole by ctx alone. An error is the last pair. An AutoPipeliner
-// cannot reach each master of a cluster and gives an error: there, build a
-// store on the ClusterClient.
-func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		masters, err := s.masters(ctx)
-		if err != nil {
-			yield("", err)
-			return
-		}
-		match := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s.prefix) + "*"
-		type page struct {
-			keys []string
-			next uint64
-		}
-		seen := make(map[string]struct{}) // SCAN repeats keys while a table is resized
-		for _, master := range masters {
-			var at page
-			for first := true; first || at.next != 0; first = false {
-				cursor := at.next
-				at, err = withinTimeout(ctx, s, func(ctx context.Context) (p page, err error) {
-					p.keys, p.next, err = master.Scan(ctx, cursor, match, scanCount).Result()
-					return p, err
-				})
-				if err != nil {
-					yield("", err)
-					return
-				}
-				for _, key := range at.keys {
-					key = strings.TrimPrefix(key, s.prefix)
-					if _, again := seen[key]; again {
-						continue
-					}
-					seen[key] = struct{}{}
-					if !yield(key, nil) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
-// masters returns the nodes that Keys has to scan.
-func (s *RedisStore) masters(ctx context.Context) ([]redis.Cmdable, error) {
-	switch c := s.rdb.(type) {
-	case *redis.Client:
-		return []redis.Cmdable{c}, s.invalid
-	case *redis.ClusterClient:
-		return withinTimeout(ctx, s, func(ctx context.Context) (masters []redis.Cmdable, err error) {
-			var mu sync.Mutex
-			err = c.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
-				mu.Lock()
-				defer mu.Unlock()
-				masters = append(masters, master)
-				return nil
-			})
-			return masters, err
-		})
-	default:
-		info, err := withinTimeout(ctx, s, func(ctx context.Context) (string, error) {
-			return c.Info(ctx, "cluster").Result()
-		})
-		if strings.Contains(info, "cluster_enabled:1") {
-			err = errors.New("sessions: RedisStore: Keys cannot reach each master of a cluster through this client; build a store on the *redis.ClusterClient")
-		}
-		return []redis.Cmdable{c}, err
-	}
-}
-
 // withinTimeout runs op within Timeout, and its errors are those that [Store]
 // promises.
 func withinTimeout[R any](ctx context.Context, s *RedisStore, op func(context.Context) (R, error)) (result R, err error) {
 	if s.invalid != nil {
 		return result, s.invalid
 	}
-	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > s.timeout {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
+	if err := ctx.Err(); err != nil {
+		return result, redisError(ctx, err)
 	}
 	if s.slots == nil {
+		ctx = s.deadlines.Context(ctx)
 		result, err = op(ctx)
 	} else {
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.timeout {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, s.timeout)
+			defer cancel()
+		}
 		result, err = waitFor(ctx, s.slots, op)
 	}
-	if err == nil {
-		return result, nil
+	if err = redisError(ctx, err); err != nil {
+		var none R
+		return none, err
 	}
-	var none R
+	return result, nil
+}
+
+// redisError makes err one that [Store] promises.
+func redisError(ctx context.Context, err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, redis.Nil):
-		return none, ErrNotFound
+		return ErrNotFound
 	case errors.Is(ctx.Err(), context.Canceled):
-		return none, fmt.Errorf("sessions: %w", ctx.Err())
+		return fmt.Errorf("sessions: %w", ctx.Err())
 	case errors.Is(err, context.Canceled): // something else was, not this caller
-		return none, fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
 	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return none, fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), err)
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), err)
 	}
-	return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // waitFor runs op in a goroutine and waits for it until ctx is done. What is
 // then given up keeps its slot until the client gives it up too. A panic, a
 // hook's, reaches the caller as if there were no goroutine.
 func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Context) (R, error)) (result R, err error) {
-	if ctx.Err() != nil {
-		return result, ctx.Err()
-	}
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():

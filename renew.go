@@ -20,7 +20,7 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 	if s.sent {
 		return ErrCommitted
 	}
-	mine, _, err := s.changed()
+	mine, changed, err := s.changed()
 	if err != nil {
 		return err
 	}
@@ -44,8 +44,31 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if err := s.claim(ctx, mark, key); err != nil {
-		return err
+	for {
+		other, err := s.claim(ctx, mark, key)
+		if err != nil {
+			return err
+		}
+		if other == nil {
+			break
+		}
+		// Somebody has saved meanwhile. What this request has changed is the
+		// later save; otherwise theirs goes along.
+		s.raw, s.rec = other.raw, other.rec
+		if changed {
+			continue
+		}
+		next.Codec, next.Payload = other.rec.Codec, other.rec.Payload
+		fresh, sealed, err := m.seal(next)
+		if err == nil {
+			_, err = m.store.CompareAndSwap(ctx, key, raw[:next.Prefix], fresh, s.ttl(&sealed))
+			err = s.check(err)
+		}
+		if err != nil {
+			_ = s.check(m.store.Delete(ctx, key))
+			return err
+		}
+		raw, next = fresh, sealed
 	}
 	s.token, s.key, s.wrote = token, key, true
 	s.adopt(raw, next, payload, s.ttl(&next))
@@ -54,83 +77,74 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 	return nil
 }
 
-// claim swaps the old record for the mark. Whoever loses deletes his copy.
-func (s *session) claim(ctx context.Context, mark []byte, key string) error {
-	for lost := 0; ; {
-		current, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], mark, markTTL)
+// current is a record that a swap has found instead of the expected one.
+type current struct {
+	raw []byte
+	rec Record
+}
+
+// claim swaps the old record for the mark, or returns the data that has taken
+// its place. Whoever loses to another renewal deletes his copy.
+func (s *session) claim(ctx context.Context, mark []byte, key string) (*current, error) {
+	for lost := 0; ; lost++ {
+		found, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], mark, markTTL)
 		switch err = s.check(err); {
 		case err == nil:
-			return nil
+			return nil, nil
 		case errors.Is(err, ErrUnavailable) && lost < 2 && ctx.Err() == nil:
-			// It may have been applied. Asking again tells.
-			lost++
-			continue
+			continue // it may have been applied: asking again tells
+		case errors.Is(err, ErrUnavailable):
+			return nil, err // nobody knows; the copy may be all that is left
+		}
+		var c current
+		switch {
 		case errors.Is(err, ErrNotFound):
-			_ = s.check(s.m.store.Delete(ctx, key)) // expires by itself
-			return s.end()
-		case !errors.Is(err, ErrConflict):
-			return err
+			err = s.end()
+		case errors.Is(err, ErrConflict):
+			c.raw = found
+			c.rec, _, err = s.m.read(found)
+			switch {
+			case err != nil:
+			case string(c.rec.Successor) == key:
+				return nil, nil // the reply to our own claim was lost
+			case c.rec.Successor != nil:
+				err = s.end()
+			case ctx.Err() != nil:
+				err = ErrConflict
+			default:
+				s.event(EventConflict, nil)
+				return &c, nil
+			}
 		}
-		rec, _, err := s.m.read(current)
-		switch {
-		case err == nil && string(rec.Successor) == key:
-			return nil // the reply to our own claim was lost
-		case err == nil && rec.Successor == nil && ctx.Err() == nil:
-			s.raw, s.rec = current, rec
-			s.event(EventConflict, nil)
-			continue
-		}
-		_ = s.check(s.m.store.Delete(ctx, key))
-		switch {
-		case err != nil:
-			return err
-		case rec.Successor != nil:
-			return s.end()
-		}
-		return ErrConflict
+		_ = s.check(s.m.store.Delete(ctx, key)) // or it expires
+		return nil, err
 	}
 }
 
-// destroy deletes whatever the session has become: other data than was loaded,
-// or, through any number of marks, the session that it was renewed to. A blind
-// deletion would erase a mark and let the renewed session live.
+// destroy ends everything that the request's tokens stand for: its session, and
+// what it could not use, a session that had been renewed, one that cannot be
+// read, or the two of which it carried one too many.
 func (s *session) destroy(ctx context.Context) error {
-	m := s.m
-	key, prefix, trail := s.trail, []byte(nil), ""
+	missed := false
 	if s.stored {
-		key, prefix, trail = s.key, s.raw[:s.rec.Prefix], s.trail
-	}
-	for key != "" {
-		var current []byte
-		var err error
-		if prefix == nil {
-			if current, _, err = m.store.Load(ctx, key, 0); err == nil {
-				err = ErrConflict
-			}
-		} else {
-			current, err = m.store.CompareAndSwap(ctx, key, prefix, nil, 0)
-		}
-		switch err = s.check(err); {
-		case err == nil, errors.Is(err, ErrNotFound):
-			// A write under a renewed token had started a session beside it.
-			key, prefix, trail = trail, nil, ""
-		case !errors.Is(err, ErrConflict):
+		found, err := s.erase(ctx, s.key, s.raw[:s.rec.Prefix])
+		if err != nil {
 			return err
-		case ctx.Err() != nil:
-			return ErrConflict
-		default:
-			rec, err := m.Layout.Open(current)
-			switch {
-			case err != nil:
-				prefix = current // unreadable, and to be deleted all the same
-			case rec.Successor != nil:
-				key, prefix = string(rec.Successor), nil
-			default:
-				prefix = current[:rec.Prefix]
-			}
+		}
+		// A mark would have told where it went, if there was one, but marks end.
+		missed = !found && time.Since(s.asOf) >= markTTL
+	}
+	for _, key := range s.trail {
+		if _, err := s.erase(ctx, key, nil); err != nil {
+			return err
 		}
 	}
-	if s.stored || s.trail != "" {
+	if missed {
+		s.event(EventGone, ErrGone)
+		s.forget()
+		return ErrGone
+	}
+	if s.stored || s.trail != nil {
 		s.event(EventDestroyed, nil)
 		s.outcome = OutcomeDestroyed
 	}
@@ -139,6 +153,41 @@ func (s *session) destroy(ctx context.Context) error {
 	s.forget()
 	s.rec.Attrs = attrs // the Transport takes back what it sent by them
 	return nil
+}
+
+// erase deletes whatever is under key: other data than was loaded, or, through
+// any number of marks, the session that it was renewed to. A blind deletion
+// would erase a mark and let the renewed session live. A nil prefix is unknown.
+func (s *session) erase(ctx context.Context, key string, prefix []byte) (found bool, err error) {
+	for ; ; found = true {
+		var current []byte
+		if prefix == nil {
+			if current, _, err = s.m.store.Load(ctx, key, 0); err == nil {
+				err = ErrConflict
+			}
+		} else {
+			current, err = s.m.store.CompareAndSwap(ctx, key, prefix, nil, 0)
+		}
+		switch err = s.check(err); {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, ErrNotFound):
+			return found, nil
+		case !errors.Is(err, ErrConflict):
+			return found, err
+		case ctx.Err() != nil:
+			return found, ErrConflict
+		}
+		rec, err := s.m.Layout.Open(current)
+		switch {
+		case err != nil:
+			prefix = current // unreadable, and to be deleted all the same
+		case rec.Successor != nil:
+			key, prefix = string(rec.Successor), nil
+		default:
+			prefix = current[:rec.Prefix]
+		}
+	}
 }
 
 // reload reads the record again, and with it restarts the idle timeout.

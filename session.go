@@ -5,15 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/typedsessions/sessions/internal/deadline"
 	"github.com/typedsessions/sessions/internal/response"
 )
 
@@ -28,14 +32,18 @@ type session struct {
 	m       *core
 	r       *http.Request    // as it came; nil outside HTTP, like the next two
 	inner   *http.Request    // as the handler sees it
-	w       *response.Writer // for its header
+	w       *response.Writer // for its header; &writer
+	writer  response.Writer
+	loading deadline.Context
+	lines   [2]string // for the header: one array instead of two
 	skipped bool
 
 	look  sync.Mutex
 	live  any             // the handler's *T; nil until somebody looks
 	fresh []byte          // live encoded at birth, where T is Defaulted
 	used  bool            // somebody looked
-	scope context.Context // the context in which somebody looked last
+	scope context.Context // the context with an end of its own in which somebody looked last
+	by    string          // the goroutine that did
 
 	mu      sync.Mutex
 	token   string
@@ -44,11 +52,14 @@ type session struct {
 	raw     []byte // the stored bytes; rec is views into them
 	rec     Record
 	base    encoded   // T as loaded or last saved
+	asOf    time.Time // when rec was in the store
 	seen    time.Time // the last touch or write
 	until   time.Time // when the store will forget it
-	trail   string    // where Destroy goes on: the key that a mark names, or of a record that cannot be read
+	trail   []string  // keys of sessions behind its tokens that it could not use
+	renewed bool      // its token was, by another request, moments ago
 	gone    bool
 	told    bool // the caller has had its ErrGone
+	left    bool // the handler goes on without us; its T is its own
 	wrote   bool
 	sent    bool // the header has gone out
 	outcome OutcomeKind
@@ -65,14 +76,14 @@ type encoded struct {
 
 func (s *session) adopt(raw []byte, rec Record, base encoded, left time.Duration) {
 	s.raw, s.rec, s.base = raw, rec, base
-	s.seen = time.Now()
-	s.until = s.seen.Add(left)
+	s.asOf = time.Now()
+	s.seen, s.until = s.asOf, s.asOf.Add(left)
 }
 
 // forget makes s a session that nobody has stored, with a fresh T under the
 // pointer that the handler may hold.
 func (s *session) forget() {
-	s.token, s.key, s.trail, s.stored, s.gone, s.told = "", "", "", false, false, false
+	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told = "", "", nil, false, false, false, false
 	s.raw, s.rec, s.base, s.fresh = nil, Record{}, encoded{}, nil
 	s.look.Lock()
 	defer s.look.Unlock()
@@ -99,7 +110,10 @@ func (s *session) value(scope context.Context) any {
 	if s.live == nil {
 		s.birth()
 	}
-	s.used, s.scope = true, scope
+	s.used = true
+	if done := scope.Done(); done != s.Done() && scope != s.scope {
+		s.scope, s.by = scope, goroutine()
+	}
 	return s.live
 }
 
@@ -121,14 +135,20 @@ func (s *session) changed() (mine encoded, changed bool, err error) {
 	s.look.Unlock()
 
 	codec := base.codec
-	data, err := codec.Marshal(live)
+	buf := scratch.Get().(*[]byte)
+	defer scratch.Put(buf)
+	data, err := appendMarshal((*buf)[:0], codec, live)
 	if err != nil {
 		return mine, false, fmt.Errorf("sessions: encoding %s: %w", s.m.name, err)
 	}
-	mine = encoded{codec, data}
-	if bytes.Equal(data, base.data) {
-		return mine, false, nil
+	if cap(data) <= maxScratch {
+		*buf = data
 	}
+	if bytes.Equal(data, base.data) {
+		return base, false, nil
+	}
+	data = bytes.Clone(data)
+	mine = encoded{codec, data}
 	loaded := s.m.blank()
 	if codec.Unmarshal(base.data, loaded) != nil {
 		return mine, true, nil
@@ -139,6 +159,21 @@ func (s *session) changed() (mine encoded, changed bool, err error) {
 	now := s.m.blank()
 	same := codec.Unmarshal(data, now) == nil && reflect.DeepEqual(now, loaded)
 	return mine, !same, nil
+}
+
+// scratch holds an encoding for the time of a comparison.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxScratch = 64 << 10
+
+// appendMarshal is Marshal into a buffer, where the codec can do that.
+func appendMarshal(dst []byte, c Codec, v any) ([]byte, error) {
+	if a, ok := c.(interface {
+		AppendMarshal([]byte, any) ([]byte, error)
+	}); ok {
+		return a.AppendMarshal(dst, v)
+	}
+	return c.Marshal(v)
 }
 
 // payload is what to store in place of rec: T by Config.Codec, unless rec
@@ -182,9 +217,9 @@ func (s *session) commit(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case s.gone && changed:
+	case s.over() && changed:
 		return s.end()
-	case s.gone || !changed && !rewrite && !initial:
+	case s.over() || !changed && !rewrite && !initial:
 		return nil
 	}
 	ctx, cancel := s.detach(ctx)
@@ -192,10 +227,26 @@ func (s *session) commit(ctx context.Context) error {
 	if !s.stored {
 		return s.create(ctx, mine, s.newRecord())
 	}
-	if err = s.write(ctx, mine); errors.Is(err, ErrGone) && !changed {
-		return nil // Rewrite had nothing to lose
+	before := s.outcome
+	err = s.write(ctx, mine)
+	if !changed { // Rewrite has nothing to lose and nothing to tell
+		s.outcome = before
+		if errors.Is(err, ErrGone) {
+			err = nil
+		}
 	}
 	return err
+}
+
+// truncate cuts v to n bytes, between characters.
+func truncate(v string, n int) []byte {
+	if len(v) > n {
+		for n > 0 && !utf8.RuneStart(v[n]) {
+			n--
+		}
+		v = v[:n]
+	}
+	return []byte(v)
 }
 
 func (s *session) newRecord() Record {
@@ -224,7 +275,7 @@ func (s *session) create(ctx context.Context, mine encoded, rec Record) error {
 func (s *session) mint(ctx context.Context, rec Record) (token, key string, raw []byte, sealed Record, err error) {
 	m := s.m
 	if m.Label != nil && s.r != nil {
-		rec.Label = []byte(m.Label(s.r))
+		rec.Label = truncate(m.Label(s.r), maxLabel)
 	}
 	nonce := m.nonce()
 	rec.Writes = pushWrite(rec.Writes, nonce)
@@ -245,9 +296,9 @@ func (s *session) mint(ctx context.Context, rec Record) (token, key string, raw 
 		if errors.Is(err, ErrExists) {
 			// Either the reply to our own first attempt was lost, or
 			// NewToken repeats itself.
-			var there []byte
-			if there, _, err = m.store.Load(ctx, key, 0); s.check(err) == nil && bytes.HasPrefix(there, raw[:sealed.Prefix]) {
-				return token, key, raw, sealed, nil
+			there, _, err := m.store.Load(ctx, key, 0)
+			if err = s.check(err); err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(there, raw[:sealed.Prefix]) {
+				return token, key, raw, sealed, err
 			}
 			continue
 		}
@@ -298,7 +349,7 @@ func (s *session) write(ctx context.Context, mine encoded) error {
 			return s.end()
 		}
 		s.raw, s.rec = current, rec
-		if wrote(&rec, nonce) {
+		if wrote(&rec, nonce) || bytes.Equal(current, raw) { // the reply to our own write was lost
 			s.base = payload
 			s.saved()
 			return nil
@@ -327,6 +378,12 @@ func (s *session) end() error {
 	return ErrGone
 }
 
+// over says that the session has ended elsewhere. So it has for a token that
+// was renewed while the request was on its way: a session created now would
+// send a cookie that replaces the renewed one in the browser. Only a sign-in
+// may do that.
+func (s *session) over() bool { return s.gone || s.renewed && !s.stored }
+
 func (s *session) ttl(r *Record) time.Duration {
 	return s.m.timeout[class(r.Remembered)].ttl(r, time.Now())
 }
@@ -344,18 +401,28 @@ func (s *session) looked() bool {
 	return s.used
 }
 
-// outlived says that the context in which *T was handed out is over while its
-// goroutine may still run: http.TimeoutHandler answers in the handler's stead
-// and lets it go on. Encoding T then would be a data race, and with a map in T
-// the end of the process.
+// outlived says that the context in which *T was handed out is over while the
+// goroutine that asked for it may still run: http.TimeoutHandler answers in the
+// handler's stead and lets it go on. Encoding T then would be a data race, and
+// with a map in T the end of the process. Where the same goroutine answers, it
+// is its own deadline that has passed, and T is at rest. Once T is somebody
+// else's it stays so, whoever looks at it later.
 func (s *session) outlived() bool {
 	s.look.Lock()
-	scope := s.scope
+	scope, by := s.scope, s.by
 	s.look.Unlock()
-	if scope == nil || scope.Err() == nil || scope.Done() == s.Done() {
-		return false
+	if scope != nil && (errors.Is(scope.Err(), context.DeadlineExceeded) || scope.Err() != nil && s.Err() != nil) {
+		s.left = s.left || by != goroutine()
 	}
-	return errors.Is(scope.Err(), context.DeadlineExceeded) || s.Err() != nil
+	return s.left
+}
+
+// goroutine tells goroutines apart. It costs microseconds, so only those are
+// asked whose context can end before the request's.
+func goroutine() string {
+	var buf [64]byte
+	id, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte(" ["))
+	return string(id) // "goroutine 18"
 }
 
 func class(remembered bool) int {
@@ -423,5 +490,5 @@ func (s *session) Value(key any) any {
 // String keeps the session's insides out of whatever prints a context.
 func (s *session) String() string { return "sessions.Session" }
 
-// GoString is String for %#v.
-func (s *session) GoString() string { return s.String() }
+// Format is String for every verb, those that ask no Stringer among them.
+func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }

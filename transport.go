@@ -24,9 +24,9 @@ type Transport interface {
 
 	// Write brings o into the response header and reports whether a token
 	// went into it or was taken back by it. It is called after each verb
-	// that changed something, and once more before the header goes out
-	// (for [OutcomeUnchanged] too): it replaces what it wrote before and
-	// leaves every other line.
+	// that made or voided a token, and once more before the header goes out
+	// (for [OutcomeUnchanged] and [OutcomeChanged] too): it replaces what it
+	// wrote before and leaves every other line.
 	Write(h http.Header, r *http.Request, o Outcome) (sent bool)
 
 	// Vary names the request header that Tokens reads.
@@ -34,7 +34,8 @@ type Transport interface {
 }
 
 // A Token is the secret that stands for a session. It prints as
-// [session token] whatever the verb; Reveal gives the text.
+// [session token] whatever the verb; Reveal gives the text. Do not keep one in
+// an unexported field of a struct that is printed: there fmt does not ask it.
 type Token string
 
 // Reveal returns the token itself: for a [Transport], never for a log.

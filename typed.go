@@ -67,7 +67,9 @@ func (m *Manager[T]) FromContext(ctx context.Context) *T {
 // returns [ErrUnavailable] after the store's Timeout, [ErrGone] if the session
 // ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
 // session after the header has gone, and [ErrNoSession] for a context without
-// one. Verbs may be called from several goroutines; they run one at a time.
+// one. Verbs may be called from several goroutines; they run one at a time. One
+// that makes or voids a token writes into the response header, which belongs to
+// the request's goroutine like T.
 func (m *Manager[T]) Save(ctx context.Context) error {
 	return m.do(ctx, "save", func(ctx context.Context, s *session) error { return s.commit(ctx) })
 }
@@ -142,8 +144,13 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 
 // Destroy ends the session: sign-out. The record is gone when it returns nil,
 // also if the token was renewed meanwhile, and the response expires the
-// cookie. *T becomes fresh; writing to it starts a new session. On an error
-// the session lives, and so does its cookie.
+// cookie. A request whose token had been renewed by another one within the
+// last ten seconds ends that session too, and one that carried two valid
+// sessions ends both. *T becomes fresh; writing to it starts a new session.
+//
+// On an error the session lives, and so does its cookie; it is [ErrGone] in a
+// request that took longer than ten seconds and no longer finds the session,
+// which may have been destroyed or renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
 	return m.do(ctx, "destroy", func(ctx context.Context, s *session) error { return s.destroy(ctx) })
 }
@@ -191,7 +198,7 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 		s.failed(err)
 		s.told = s.told || s.gone
 	}
-	if s.outcome != OutcomeUnchanged {
+	if s.outcome > OutcomeChanged {
 		s.writeHeader()
 	}
 	return err

@@ -1,0 +1,135 @@
+package sessions_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/redistest"
+)
+
+// Each benchmark of a request runs beside a bare handler that sends the same
+// commands to the same server and does nothing else; x-raw is how many times
+// longer the request with a session takes. Half of the bare handler's requests
+// run before it, half after.
+const rawRequests = 1000
+
+// A raw handler is what a request would cost without the library.
+func raw(b *testing.B, do func(ctx context.Context) error) *cost {
+	return newCost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := do(r.Context()); err != nil {
+			b.Error(err)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}), "")
+}
+
+func (c *cost) run(b *testing.B, raw *cost) {
+	b.Helper()
+	var bare time.Duration
+	measure := func() {
+		start := time.Now()
+		for range rawRequests / 2 {
+			raw.serve()
+		}
+		bare += time.Since(start)
+	}
+	for range rawRequests / 4 { // connections, pools, caches
+		raw.serve()
+		c.serve()
+	}
+	measure()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.serve()
+	}
+	per := float64(b.Elapsed()) / float64(b.N)
+	measure()
+	if c.w.status != http.StatusNoContent {
+		b.Fatalf("status %d", c.w.status)
+	}
+	b.ReportMetric(per/(float64(bare)/rawRequests), "x-raw")
+}
+
+func BenchmarkRequest(b *testing.B) {
+	const ttl = time.Hour
+	rdb := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr})
+	b.Cleanup(func() { rdb.Close() })
+	store := redisStore(rdb)
+
+	// These ask nothing of the server, whatever codec and size.
+	m, cookie := shop(b, store, sessions.JSON{}, 300)
+	for name, h := range map[string]http.Handler{
+		"bare":              noContent,
+		"unused, no cookie": m.Handler(noContent),
+		"used, no cookie": m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = sessions.FromContext[Shop](r.Context()).Views
+			w.WriteHeader(http.StatusNoContent)
+		})),
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := newCost(h, "")
+			b.ReportAllocs()
+			for b.Loop() {
+				c.serve()
+			}
+		})
+	}
+	b.Run("FromContext", func(b *testing.B) {
+		ctx, err := m.Load(b.Context(), cookie[len("__Host-session="):])
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = sessions.FromContext[Shop](ctx)
+		}
+	})
+
+	for _, codec := range []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}} {
+		for _, size := range []int{300, 8 << 10} {
+			run := func(op string, f func(b *testing.B, value []byte)) {
+				b.Run(fmt.Sprintf("%s/%s/%d", op, codec.Name(), size), func(b *testing.B) {
+					value := make([]byte, size)
+					if err := rdb.Set(b.Context(), "raw", value, ttl).Err(); err != nil {
+						b.Fatal(err)
+					}
+					f(b, value)
+				})
+			}
+			getex := func(ctx context.Context) error { return rdb.GetEx(ctx, "raw", ttl).Err() }
+
+			run("read", func(b *testing.B, _ []byte) {
+				m, cookie := shop(b, store, codec, size)
+				newCost(m.Handler(reads(b)), cookie).run(b, raw(b, getex))
+			})
+			run("changed", func(b *testing.B, value []byte) {
+				m, cookie := shop(b, store, codec, size)
+				newCost(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					sessions.FromContext[Shop](r.Context()).Views++
+					w.WriteHeader(http.StatusNoContent)
+				})), cookie).run(b, raw(b, func(ctx context.Context) error {
+					if err := getex(ctx); err != nil {
+						return err
+					}
+					return rdb.Set(ctx, "raw", value, ttl).Err()
+				}))
+			})
+			run("new", func(b *testing.B, value []byte) {
+				m, _ := shop(b, store, codec, size)
+				newCost(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					sessions.FromContext[Shop](r.Context()).fill(size)
+					w.WriteHeader(http.StatusNoContent)
+				})), "").run(b, raw(b, func(ctx context.Context) error {
+					return rdb.SetNX(ctx, rand.Text(), value, ttl).Err()
+				}))
+			})
+		}
+	}
+}

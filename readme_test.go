@@ -1,0 +1,69 @@
+package sessions_test
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// What the README shows first is a program that builds, and what it does is
+// asserted by the package example.
+func TestReadme(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	_, program, ok := strings.Cut(read("README.md"), "```go\n")
+	program, _, ok2 := strings.Cut(program, "```")
+	if !ok || !ok2 {
+		t.Fatal("README.md has no Go program")
+	}
+	_, quickstart, _ := strings.Cut(read("examples/quickstart/main.go"), "package main\n")
+	if program != "package main\n"+quickstart {
+		t.Error("README.md and examples/quickstart/main.go differ")
+	}
+	_, body, ok := strings.Cut(read("example_test.go"), "// README begins.\n")
+	body, _, ok2 = strings.Cut(body, "\t// README ends.")
+	if !ok || !ok2 || len(body) < 100 || !strings.Contains(program, body) {
+		t.Errorf("README.md's program does not contain the package example's body:\n%s", body)
+	}
+
+	// Each promise is linked to tests that carry its numbers.
+	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read("README.md"), "")
+	for line := range strings.Lines(prose) {
+		links := ""
+		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(line, -1) {
+			if strings.HasSuffix(link[1], "_test.go") || strings.HasPrefix(link[1], "storetest/") {
+				links += read(link[1])
+			} else if _, err := os.Stat(link[1]); err != nil {
+				t.Errorf("README.md links to %v", err)
+			}
+		}
+		for _, id := range numbers(line) {
+			if links != "" && !regexp.MustCompile(`"[^"]*\b`+id+`\b`).MatchString(links) {
+				t.Errorf("README.md promises %s, but no test linked there carries that number", id)
+			}
+		}
+	}
+}
+
+// numbers expands the requirement numbers of a line: (C1–C4, C13) and the like.
+func numbers(line string) []string {
+	var ids []string
+	for _, m := range regexp.MustCompile(`\b([LWTCKSFX])(\d+)(?:–[LWTCKSFX](\d+))?\b`).FindAllStringSubmatch(line, -1) {
+		from, _ := strconv.Atoi(m[2])
+		to, err := strconv.Atoi(m[3])
+		if err != nil {
+			to = from
+		}
+		for n := from; n <= to; n++ {
+			ids = append(ids, m[1]+strconv.Itoa(n))
+		}
+	}
+	return ids
+}

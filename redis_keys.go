@@ -1,0 +1,91 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// scanCount is how many keys the server looks at in one step of Keys.
+const scanCount = 500
+
+// Keys lists every key in the store, without the prefix, in no order, each
+// once. It is for maintenance, not for requests: it walks the keyspace of
+// every master with SCAN, in steps that do not block the server, and remembers
+// what it has listed, some hundred bytes a key.
+//
+// A key that comes, goes or moves between nodes meanwhile may be missing, and
+// one that is listed may be gone when it is used. Each step is bounded by
+// Timeout, the whole by ctx alone. An error is the last pair. An AutoPipeliner
+// cannot reach each master of a cluster and gives an error: there, build a
+// store on the ClusterClient.
+func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		masters, err := s.masters(ctx)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		match := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(s.prefix) + "*"
+		type page struct {
+			keys []string
+			next uint64
+		}
+		seen := make(map[string]struct{}) // SCAN repeats keys while a table is resized
+		for _, master := range masters {
+			var at page
+			for first := true; first || at.next != 0; first = false {
+				cursor := at.next
+				at, err = withinTimeout(ctx, s, func(ctx context.Context) (p page, err error) {
+					p.keys, p.next, err = master.Scan(ctx, cursor, match, scanCount).Result()
+					return p, err
+				})
+				if err != nil {
+					yield("", err)
+					return
+				}
+				for _, key := range at.keys {
+					key = strings.TrimPrefix(key, s.prefix)
+					if _, again := seen[key]; again {
+						continue
+					}
+					seen[key] = struct{}{}
+					if !yield(key, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// masters returns the nodes that Keys has to scan.
+func (s *RedisStore) masters(ctx context.Context) ([]redis.Cmdable, error) {
+	switch c := s.rdb.(type) {
+	case *redis.Client:
+		return []redis.Cmdable{c}, s.invalid
+	case *redis.ClusterClient:
+		return withinTimeout(ctx, s, func(ctx context.Context) (masters []redis.Cmdable, err error) {
+			var mu sync.Mutex
+			err = c.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
+				mu.Lock()
+				defer mu.Unlock()
+				masters = append(masters, master)
+				return nil
+			})
+			return masters, err
+		})
+	default:
+		info, err := withinTimeout(ctx, s, func(ctx context.Context) (string, error) {
+			return c.Info(ctx, "cluster").Result()
+		})
+		if strings.Contains(info, "cluster_enabled:1") {
+			err = errors.New("sessions: RedisStore: Keys cannot reach each master of a cluster through this client; build a store on the *redis.ClusterClient")
+		}
+		return []redis.Cmdable{c}, err
+	}
+}
