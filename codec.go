@@ -32,9 +32,9 @@ import (
 //     field by it.
 //
 // A codec that has AppendMarshal(dst []byte, v any) ([]byte, error), which appends to dst what Marshal
-// returns, spares every request an allocation. One that cannot handle every type has
-// ValidateType(reflect.Type) error, which [New] asks about T before it tries anything; one that has
-// Validate() error is asked too. A [FieldCodec] also keeps fields that T does not know.
+// returns, spares every request an allocation. One that has Validate() error is asked by [New]. A
+// [FieldCodec] also keeps fields that T does not know; it names T's by the tag of its own name, by the
+// json tag, or as Go does.
 type Codec interface {
 	Name() string
 	Marshal(v any) ([]byte, error)
@@ -213,9 +213,6 @@ type MsgPack struct{}
 
 // Name returns "msgpack".
 func (MsgPack) Name() string { return "msgpack" }
-
-// ValidateType refuses a T that msgpack cannot handle: one that embeds itself, one whose content it loses.
-func (MsgPack) ValidateType(t reflect.Type) error { return msgpackcheck.Type(t) }
 
 // Marshal encodes v, a *T.
 func (c MsgPack) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }

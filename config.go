@@ -79,7 +79,8 @@ type Config struct {
 
 	// ErrorHandler answers a request whose session could not be loaded or
 	// saved. Default: the status of the error's row in the package
-	// documentation and its text, nothing of the error itself.
+	// documentation and its text, nothing of the error itself. After a failed
+	// save the request still has its session, after a failed load it has none.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnEvent is told what happens to sessions, when it has happened and

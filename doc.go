@@ -79,7 +79,7 @@
 //
 // [http.TimeoutHandler] answers in the stead of a handler that goes on running.
 // Where it sits inside Handler, T is then not saved by itself, for the handler
-// may be writing to it: an EventLateChange says so. The verbs work as always.
+// may be writing to it: an [EventLateChange] says so. The verbs work as always.
 //
 // # Beyond HTTP
 //

@@ -101,7 +101,8 @@ type Outcome struct {
 	Kind OutcomeKind
 	// Token is the token that the client must present from now on: a new one
 	// if Kind is OutcomeCreated or OutcomeRenewed, otherwise the one it
-	// presented. It is empty where there is no session.
+	// presented. For OutcomeDestroyed it is the one that is void. It is empty
+	// where there is no session, or it has ended elsewhere.
 	Token Token
 	Info  Info
 	// Used says that the request looked at the session.
@@ -260,7 +261,11 @@ func (s *session) info() Info {
 // elsewhere is nobody's any more.
 func (s *session) result() Outcome {
 	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.looked(), Attrs: s.rec.Attrs}
-	if !s.gone {
+	switch {
+	case s.gone:
+	case s.token == "" && s.outcome == OutcomeDestroyed:
+		o.Token = Token(s.void)
+	default:
 		o.Token = Token(s.token)
 	}
 	return o

@@ -2,6 +2,7 @@ package sessions_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,8 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -226,72 +227,6 @@ func (b *browser) start(path string) <-chan answer {
 	return done
 }
 
-// stepStore lets a test look at, fail, or park each operation of a store. The
-// hooks get the operation's name; an error from before keeps it from happening,
-// one from after hides that it has happened.
-type stepStore struct {
-	sessions.Store
-	before, after func(op, key string) error
-}
-
-func (s *stepStore) Timeout() time.Duration { return time.Minute } // parked, not slow
-
-func (s *stepStore) step(op, key string, f func() error) error {
-	if s.before != nil {
-		if err := s.before(op, key); err != nil {
-			return err
-		}
-	}
-	err := f()
-	if s.after != nil {
-		if lost := s.after(op, key); lost != nil {
-			return lost
-		}
-	}
-	return err
-}
-
-func (s *stepStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
-	err = s.step("Load", key, func() (err error) {
-		data, left, err = s.Store.Load(ctx, key, touch)
-		return err
-	})
-	return data, left, err
-}
-
-func (s *stepStore) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
-	return s.step("Create", key, func() error { return s.Store.Create(ctx, key, data, ttl) })
-}
-
-func (s *stepStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
-	err = s.step("CompareAndSwap", key, func() (err error) {
-		current, err = s.Store.CompareAndSwap(ctx, key, prefix, data, ttl)
-		return err
-	})
-	return current, err
-}
-
-func (s *stepStore) Delete(ctx context.Context, key string) error {
-	return s.step("Delete", key, func() error { return s.Store.Delete(ctx, key) })
-}
-
-// gate parks whoever passes it: the test waits until it has arrived, acts, and
-// opens. An unarmed gate lets everybody through.
-type gate struct {
-	arrived, opened chan struct{}
-}
-
-func newGate() *gate { return &gate{make(chan struct{}), make(chan struct{})} }
-
-// pass parks the caller until open.
-func (g *gate) pass() {
-	close(g.arrived)
-	<-g.opened
-}
-
-func (g *gate) wait() { <-g.arrived }
-func (g *gate) open() { close(g.opened) }
-
 // discard is for managers whose log is not the point.
 var discard = slog.New(slog.DiscardHandler)
 
@@ -301,4 +236,104 @@ func (a *app) serve(h http.Handler) {
 	a.srv.EnableHTTP2 = true
 	a.srv.StartTLS()
 	a.t.Cleanup(a.srv.Close)
+}
+
+// A stack is one way through everything between T and the wire.
+type stack struct {
+	codec sessions.Codec
+	http1 bool
+}
+
+// eachStack runs a test with both codecs over HTTP/1.1 and HTTP/2, on a server with TLS.
+func eachStack(t *testing.T, f func(t *testing.T, s stack)) {
+	eachCodec(t, func(t *testing.T, c sessions.Codec) {
+		t.Run("HTTP1", func(t *testing.T) { f(t, stack{c, true}) })
+		t.Run("HTTP2", func(t *testing.T) { f(t, stack{c, false}) })
+	})
+}
+
+// app is a server on a MemoryStore whose calls are counted.
+func (s stack) app(t testing.TB, cfg sessions.Config) (*app, *calls) {
+	store, log := counted(&sessions.MemoryStore{})
+	cfg.Codec = s.codec
+	return newApp(t, store, cfg), log
+}
+
+// browser is a client that speaks the stack's HTTP.
+func (s stack) browser(a *app) *browser {
+	b := a.browser()
+	tr := b.c.Transport.(*http.Transport).Clone()
+	b.c.Transport = tr
+	if s.http1 {
+		tr.ForceAttemptHTTP2 = false
+		tr.TLSNextProto = nil
+		tr.TLSClientConfig.NextProtos = []string{"http/1.1"}
+		tr.Protocols = new(http.Protocols)
+		tr.Protocols.SetHTTP1(true)
+	}
+	a.t.Cleanup(tr.CloseIdleConnections)
+	return b
+}
+
+var visits atomic.Int64
+
+// visit lets f handle one request of b.
+func (b *browser) visit(f func(w http.ResponseWriter, r *http.Request, s *Session)) answer {
+	b.a.t.Helper()
+	path := fmt.Sprintf("/visit/%d", visits.Add(1))
+	b.a.handle(path, f)
+	return b.get(path)
+}
+
+// raw is visit without a look at the session.
+func (b *browser) raw(f http.HandlerFunc) answer {
+	b.a.t.Helper()
+	path := fmt.Sprintf("/visit/%d", visits.Add(1))
+	b.a.mux.HandleFunc(path, f)
+	return b.get(path)
+}
+
+// do1 runs a verb and fails the test if it fails.
+func do1(t testing.TB, verb func(context.Context) error, ctx context.Context) {
+	t.Helper()
+	if err := verb(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// as is a browser that presents this token and nothing else.
+func (b *browser) as(token string) *browser {
+	c := b.clone()
+	c.c.Transport = b.c.Transport
+	jar := b.a.browser().c.Jar
+	jar.SetCookies(b.request("/").URL, []*http.Cookie{{Name: "__Host-session", Value: token, Path: "/", Secure: true}})
+	c.c.Jar = jar
+	return c
+}
+
+// peek is the session that the server sees for b: a copy of T and its Info.
+func (b *browser) peek() (s Session, i sessions.Info) {
+	b.a.t.Helper()
+	b.visit(func(_ http.ResponseWriter, r *http.Request, live *Session) {
+		s, i = *live, b.a.m.Info(r.Context())
+	})
+	return s, i
+}
+
+// full is a session with something in every field.
+func full() Session {
+	return Session{
+		UserID: "u1", Views: 3, Flash: "saved",
+		Cart:  []Item{{"a", 1}, {"b", 2}},
+		Prefs: map[string]int{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, "h": 8},
+		Tags:  map[string]string{"t1": "x", "t2": "y"},
+	}
+}
+
+// mustGet is get with an answer that the test presupposes.
+func (b *browser) mustGet(path, want string) {
+	b.a.t.Helper()
+	if a := b.get(path); a.StatusCode != 200 || a.body != want {
+		b.a.t.Fatalf("%s: %d %q, want %q", path, a.StatusCode, a.body, want)
+	}
 }

@@ -41,7 +41,7 @@ type Layout interface {
 // A Record is what a [Layout] reads and writes: the payload, which is T by its
 // codec, and the header beside it.
 type Record struct {
-	ID    []byte // public
+	ID    []byte // public; where it is empty, one is made of the key
 	Codec []byte // name of the payload's codec; empty means Config.Codec
 	Owner []byte
 	Label []byte

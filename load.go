@@ -1,12 +1,15 @@
 package sessions
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/typedsessions/sessions/internal/deadline"
 )
 
@@ -82,11 +85,16 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 	}
 	if !touched && (t.idle > 0 || rec.Idle > 0) {
 		touch = t.ttl(&rec, now)
-		if _, left, err = m.store.Load(ctx, key, touch); err != nil {
-			err = s.check(err)
-			if errors.Is(err, ErrNotFound) {
-				err = nil
-			}
+		var again []byte
+		again, left, err = m.store.Load(ctx, key, touch)
+		if err = s.check(err); err == nil && !bytes.Equal(again, raw) { // written between the two
+			raw = again
+			rec, live, err = m.read(raw)
+		}
+		switch {
+		case errors.Is(err, ErrNotFound), err == nil && rec.Successor != nil:
+			return false, nil
+		case err != nil:
 			return false, err
 		}
 	}
@@ -94,6 +102,7 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		s.event(EventTouchSkipped, nil)
 	}
 	s.token, s.key, s.stored, s.live = token, key, true, live
+	rec.ID = idOf(&rec, key)
 	s.adopt(raw, rec, encoded{m.codecOf(&rec), rec.Payload}, left)
 	if rec.Idle > 0 {
 		t.idle = rec.Idle
@@ -102,6 +111,15 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		s.seen = s.seen.Add(left - t.idle)
 	}
 	return true, nil
+}
+
+// idOf is a record's ID, and for a format that has none, the same each time: of
+// a hash of the key, for the key may be the token.
+func idOf(rec *Record, key string) []byte {
+	if len(rec.ID) > 0 {
+		return rec.ID
+	}
+	return []byte(uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String())
 }
 
 // read opens a stored record and decodes T, in the order in which a broken or
@@ -131,4 +149,30 @@ func (m *core) read(raw []byte) (Record, any, error) {
 		return fail(pathOf(err), err)
 	}
 	return rec, live, nil
+}
+
+// pathOf finds the field that a decoder complains about.
+func pathOf(err error) string {
+	if e, ok := errors.AsType[interface {
+		error
+		Path() string
+	}](err); ok {
+		return e.Path()
+	}
+	return ""
+}
+
+// seal writes a record and reads it back, for its prefix and its views.
+func (m *core) seal(r Record) ([]byte, Record, error) {
+	raw, err := m.Layout.Seal(r)
+	if err != nil {
+		return nil, r, fmt.Errorf("sessions: Layout: %w", err)
+	}
+	if len(raw) > m.MaxSize {
+		return nil, r, fmt.Errorf("%w: %d bytes, MaxSize is %d", ErrTooLarge, len(raw), m.MaxSize)
+	}
+	if r, err = m.Layout.Open(raw); err != nil {
+		return nil, r, fmt.Errorf("sessions: Layout: it cannot open what it sealed: %w", err)
+	}
+	return raw, r, nil
 }

@@ -236,7 +236,7 @@ func (s *session) writeInto(h http.Header) {
 	}
 	addVary(h, s.m.Transport.Vary(), s.lines[:0:1])
 	cacheControl(h, sent, s.lines[1:1:2])
-	if sent && s.r.TLS == nil && !strings.EqualFold(s.r.Header.Get("X-Forwarded-Proto"), "https") {
+	if proto, _, _ := strings.Cut(s.r.Header.Get("X-Forwarded-Proto"), ","); sent && s.r.TLS == nil && !strings.EqualFold(proto, "https") {
 		t, ok := s.m.Transport.(interface{ Secure() bool })
 		if ok && t.Secure() && s.m.warned.CompareAndSwap(false, true) {
 			s.event(eventInsecure, nil)
@@ -244,19 +244,28 @@ func (s *session) writeInto(h http.Header) {
 	}
 }
 
-// addVary adds name to Vary unless it is there; to space if there is no line.
-func addVary(h http.Header, name string, space []string) {
-	for _, line := range h["Vary"] {
+// addVary adds the names to Vary that are not there yet; to space if there is
+// no line.
+func addVary(h http.Header, names string, space []string) {
+	for name := range strings.SplitSeq(names, ",") {
+		if name = strings.TrimSpace(name); !varies(h["Vary"], name) {
+			if lines := h["Vary"]; len(lines) > 0 {
+				space = slices.Clip(lines)
+			}
+			h["Vary"] = append(space, name)
+		}
+	}
+}
+
+func varies(lines []string, name string) bool {
+	for _, line := range lines {
 		for field := range strings.SplitSeq(line, ",") {
 			if field = strings.TrimSpace(field); field == "*" || strings.EqualFold(field, name) {
-				return
+				return true
 			}
 		}
 	}
-	if lines := h["Vary"]; len(lines) > 0 {
-		space = slices.Clip(lines)
-	}
-	h["Vary"] = append(space, name)
+	return false
 }
 
 // cacheControl keeps shared caches away: from a response that used the session

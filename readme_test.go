@@ -2,6 +2,7 @@ package sessions_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -38,8 +39,12 @@ func TestReadme(t *testing.T) {
 	for line := range strings.Lines(prose) {
 		links := ""
 		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(line, -1) {
-			if strings.HasSuffix(link[1], "_test.go") || strings.HasPrefix(link[1], "storetest/") {
+			if stem, ok := strings.CutSuffix(link[1], "_test.go"); ok || strings.HasPrefix(link[1], "storetest/") {
 				links += read(link[1])
+				themes, _ := filepath.Glob(stem + "_*_test.go") // X_test.go stands for X_theme_test.go too
+				for _, name := range themes {
+					links += read(name)
+				}
 			} else if _, err := os.Stat(link[1]); err != nil {
 				t.Errorf("README.md links to %v", err)
 			}

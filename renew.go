@@ -71,6 +71,7 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 		raw, next = fresh, sealed
 	}
 	s.token, s.key, s.wrote = token, key, true
+	next.ID = idOf(&next, key)
 	s.adopt(raw, next, payload, s.ttl(&next))
 	s.outcome = OutcomeRenewed
 	s.event(kind, nil)
@@ -146,7 +147,7 @@ func (s *session) destroy(ctx context.Context) error {
 	}
 	if s.stored || s.trail != nil {
 		s.event(EventDestroyed, nil)
-		s.outcome = OutcomeDestroyed
+		s.outcome, s.void = OutcomeDestroyed, s.token
 	}
 	s.wrote = true // SaveUninitialized is not asked again: the end was asked for
 	attrs := s.rec.Attrs

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -56,6 +54,7 @@ type session struct {
 	seen    time.Time // the last touch or write
 	until   time.Time // when the store will forget it
 	trail   []string  // keys of sessions behind its tokens that it could not use
+	void    string    // the token of the session it destroyed
 	renewed bool      // its token was, by another request, moments ago
 	gone    bool
 	told    bool // the caller has had its ErrGone
@@ -78,43 +77,6 @@ func (s *session) adopt(raw []byte, rec Record, base encoded, left time.Duration
 	s.raw, s.rec, s.base = raw, rec, base
 	s.asOf = time.Now()
 	s.seen, s.until = s.asOf, s.asOf.Add(left)
-}
-
-// forget makes s a session that nobody has stored, with a fresh T under the
-// pointer that the handler may hold.
-func (s *session) forget() {
-	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told = "", "", nil, false, false, false, false
-	s.raw, s.rec, s.base, s.fresh = nil, Record{}, encoded{}, nil
-	s.look.Lock()
-	defer s.look.Unlock()
-	if s.live != nil {
-		live := s.live
-		s.birth()
-		s.m.assign(live, s.live)
-		s.live = live
-	}
-}
-
-// birth makes a fresh T. look is held.
-func (s *session) birth() {
-	s.live = s.m.new()
-	if s.m.defaulted {
-		s.fresh, _ = s.m.Codec.Marshal(s.live) // New has seen it work
-	}
-}
-
-// value returns the handler's *T and notes that somebody looks at it.
-func (s *session) value(scope context.Context) any {
-	s.look.Lock()
-	defer s.look.Unlock()
-	if s.live == nil {
-		s.birth()
-	}
-	s.used = true
-	if done := scope.Done(); done != s.Done() && scope != s.scope {
-		s.scope, s.by = scope, goroutine()
-	}
-	return s.live
 }
 
 // changed encodes *T by the codec of what was loaded and tells whether that is
@@ -265,6 +227,7 @@ func (s *session) create(ctx context.Context, mine encoded, rec Record) error {
 		return err
 	}
 	s.token, s.key, s.stored, s.wrote = token, key, true, true
+	rec.ID = idOf(&rec, key)
 	s.adopt(raw, rec, mine, s.ttl(&rec))
 	s.outcome = OutcomeCreated
 	s.event(EventCreated, nil)
@@ -395,36 +358,6 @@ func (s *session) id() []byte {
 	return s.rec.ID
 }
 
-func (s *session) looked() bool {
-	s.look.Lock()
-	defer s.look.Unlock()
-	return s.used
-}
-
-// outlived says that the context in which *T was handed out is over while the
-// goroutine that asked for it may still run: http.TimeoutHandler answers in the
-// handler's stead and lets it go on. Encoding T then would be a data race, and
-// with a map in T the end of the process. Where the same goroutine answers, it
-// is its own deadline that has passed, and T is at rest. Once T is somebody
-// else's it stays so, whoever looks at it later.
-func (s *session) outlived() bool {
-	s.look.Lock()
-	scope, by := s.scope, s.by
-	s.look.Unlock()
-	if scope != nil && (errors.Is(scope.Err(), context.DeadlineExceeded) || scope.Err() != nil && s.Err() != nil) {
-		s.left = s.left || by != goroutine()
-	}
-	return s.left
-}
-
-// goroutine tells goroutines apart. It costs microseconds, so only those are
-// asked whose context can end before the request's.
-func goroutine() string {
-	var buf [64]byte
-	id, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte(" ["))
-	return string(id) // "goroutine 18"
-}
-
 func class(remembered bool) int {
 	if remembered {
 		return 1
@@ -471,24 +404,3 @@ func pushWrite(writes [8][]byte, nonce []byte) [8][]byte {
 func wrote(r *Record, nonce []byte) bool {
 	return slices.ContainsFunc(r.Writes[:], func(w []byte) bool { return bytes.Equal(w, nonce) })
 }
-
-// notice notes that somebody looks at the session, if not at T.
-func (s *session) notice() {
-	s.look.Lock()
-	defer s.look.Unlock()
-	s.used = true
-}
-
-// Value makes a session findable in itself as a context.
-func (s *session) Value(key any) any {
-	if key == s.m.key || key == any(s.m) {
-		return s
-	}
-	return s.Context.Value(key)
-}
-
-// String keeps the session's insides out of whatever prints a context.
-func (s *session) String() string { return "sessions.Session" }
-
-// Format is String for every verb, those that ask no Stringer among them.
-func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }

@@ -29,7 +29,7 @@ type Transport interface {
 	// wrote before and leaves every other line.
 	Write(h http.Header, r *http.Request, o Outcome) (sent bool)
 
-	// Vary names the request header that Tokens reads.
+	// Vary names the request header that Tokens reads, or several with commas.
 	Vary() string
 }
 

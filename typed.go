@@ -109,6 +109,7 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 		now := time.Now()
 		change := func(r *Record) {
 			r.Created, r.Authenticated, r.Remembered = now, now, false
+			r.Idle, r.Attrs = 0, nil // the Layout's to choose again
 			for _, o := range opts {
 				r.Remembered = r.Remembered || o == Remembered
 			}

@@ -82,6 +82,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("-redis: %w", err)
 		}
 	}
+	options.ContextTimeoutEnabled = true
 	options.DialerRetries = 1 // a server that is not there is said at once
 	logging.Disable()         // and once: what go-redis logs, the store returns
 	rdb := redis.NewClient(options)
