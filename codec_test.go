@@ -163,8 +163,8 @@ func codecInUTC(v reflect.Value) {
 			*at = at.UTC()
 			return
 		}
-		for i := range v.NumField() {
-			if f := v.Field(i); f.CanSet() && f.Kind() != reflect.Slice {
+		for _, f := range v.Fields() {
+			if f.CanSet() && f.Kind() != reflect.Slice {
 				codecInUTC(f)
 			}
 		}

@@ -44,7 +44,8 @@ type Config struct {
 	Layout Layout
 
 	// Realm is part of every key. Managers that must not accept each other's
-	// tokens differ in it, also where they share a store and its prefix.
+	// tokens differ in it, also where they share a store and its prefix: with
+	// the same one, a record of one T would be read as the other.
 	// Default: "session".
 	Realm string
 
@@ -70,7 +71,7 @@ type Config struct {
 	Label func(*http.Request) string
 
 	// Skip says which requests have no session at all: FromContext gives a
-	// zero T that is never saved, [Lookup] says false.
+	// fresh T that is never saved, [Lookup] says false.
 	Skip func(*http.Request) bool
 
 	// Passive says which requests load the session without restarting its
@@ -80,7 +81,8 @@ type Config struct {
 	// ErrorHandler answers a request whose session could not be loaded or
 	// saved. Default: the status of the error's row in the package
 	// documentation and its text, nothing of the error itself. After a failed
-	// save the request still has its session, after a failed load it has none.
+	// save the request still has its session, after a failed load it has none:
+	// a page that both share asks with [Lookup].
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnEvent is told what happens to sessions, when it has happened and

@@ -1,5 +1,7 @@
 package sessions_test
 
+//lint:file-ignore SA5008 these tags are odd on purpose
+
 import (
 	"fmt"
 	"testing"

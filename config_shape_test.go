@@ -1,5 +1,8 @@
 package sessions_test
 
+//lint:file-ignore U1000 New looks at what nobody uses
+//lint:file-ignore SA5008 these tags are odd on purpose
+
 import (
 	"context"
 	"encoding/json"

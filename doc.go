@@ -36,7 +36,8 @@
 //     late to be kept, because a new cookie could no longer be sent, is an
 //     [EventLateChange] and a log line.
 //   - A failed save replaces the response by an error response: nothing of the
-//     handler's body is sent for a session that was not saved.
+//     handler's body is sent for a session that was not saved. Where a verb has
+//     returned an error before, the response is the handler's.
 //   - A panic saves nothing more and goes on. What a verb had completed stays,
 //     and so does its cookie in the header.
 //
@@ -45,7 +46,8 @@
 // Write the user into T and call [Manager.SignIn]; it gives the session a new
 // token, so that one planted before (session fixation) is worth nothing. Call
 // [Manager.Renew] after any other change of privilege, and [Manager.Destroy]
-// to sign out. What is destroyed stays destroyed: a slower request of the same
+// to sign out. If one of the first two fails, nothing is stored: nobody is
+// signed in under an old token. What is destroyed stays destroyed: a slower request of the same
 // user cannot bring it back, for only a new session is ever created, and
 // everything else replaces a record that must still be there.
 //
@@ -61,6 +63,7 @@
 // save before the first byte goes to Config.ErrorHandler, whose default answers
 //
 //	ErrUnavailable, ErrNewerVersion   503 and Retry-After
+//	a request cancelled while loading 503
 //	ErrConflict, ErrGone              409
 //	anything else                     500
 //

@@ -14,12 +14,13 @@ type Info struct {
 	// ID names the session for logs and lists: a random UUID, the same from
 	// creation through every renewal until the session ends.
 	ID string
-	// Owner is whom the session belongs to, "" if nobody.
+	// Owner is whom the session belongs to, "" if nobody. It is what the record
+	// says; this version writes none.
 	Owner string
 	// Label is what [Config].Label said at creation or at the last renewal.
 	Label string
 
-	New        bool // not stored yet
+	New        bool // not stored yet; all times are zero
 	Current    bool // the session of the request that asks
 	Remembered bool // signed in with [Remembered]
 
@@ -32,6 +33,7 @@ type Info struct {
 
 // An Event tells [Config].OnEvent what happened to a session.
 type Event struct {
+	// Kind says what happened.
 	Kind EventKind
 	// Session is the session concerned, as far as it is known.
 	Session Info
@@ -40,7 +42,7 @@ type Event struct {
 	// Duration is the time that Op took so far, the store's answers included.
 	Duration time.Duration
 	// Fields are the names of T's fields that the event is about, never
-	// their values.
+	// their values. No event of this version has any.
 	Fields []string
 	// Err is the error behind the event, if any.
 	Err error
@@ -98,13 +100,15 @@ func (k EventKind) String() string {
 // An Outcome is what a request did to its session, as its [Transport] and the
 // caller of [Manager.Commit] need to know it.
 type Outcome struct {
+	// Kind says what the client must learn.
 	Kind OutcomeKind
 	// Token is the token that the client must present from now on: a new one
 	// if Kind is OutcomeCreated or OutcomeRenewed, otherwise the one it
 	// presented. For OutcomeDestroyed it is the one that is void. It is empty
 	// where there is no session, or it has ended elsewhere.
 	Token Token
-	Info  Info
+	// Info is the session's.
+	Info Info
 	// Used says that the request looked at the session.
 	Used bool
 	// Attrs is what the [Layout] keeps in the record for its Transport.
@@ -208,11 +212,11 @@ func (m *core) tell(ctx context.Context, e Event) {
 	level, msg := slog.LevelWarn, ""
 	switch e.Kind {
 	case eventInsecure:
-		m.Logger.WarnContext(ctx, "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}")
+		m.Logger.WarnContext(ctx, "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}")
 		return
 	case EventUnavailable:
 		if e.first {
-			level, msg = slog.LevelError, "the store does not answer"
+			level, msg = slog.LevelError, "the store is unavailable"
 		}
 	case EventRecovered:
 		level, msg = slog.LevelInfo, "the store answers again"

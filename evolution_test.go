@@ -318,11 +318,9 @@ func TestUnreadableRecordsAndTime(t *testing.T) {
 
 	t.Run("K4 a record of a newer build is answered by 503 and not overwritten", func(t *testing.T) {
 		eachStack(t, func(t *testing.T, st stack) {
-			a, log := st.app(t, sessions.Config{})
 			stored := strings.Replace(recordOf("json", `{"user_id":"u1"}`), `"created"`, `"version":9,"created"`, 1)
-			var store sessions.Store = &sessions.MemoryStore{}
-			store, log = counted(store)
-			a = newApp(t, store, sessions.Config{Codec: st.codec})
+			store, log := counted(&sessions.MemoryStore{})
+			a := newApp(t, store, sessions.Config{Codec: st.codec})
 			if err := store.Create(t.Context(), keyOf(oddToken), []byte(stored), time.Hour); err != nil {
 				t.Fatal(err)
 			}

@@ -19,10 +19,7 @@ func ExampleManager_Load() {
 			return err
 		}
 		call(ctx)
-		outcome, err := m.Commit(ctx)
-		if err != nil {
-			return err
-		}
+		outcome, err := m.Commit(ctx) // the outcome counts with an error too
 		switch outcome.Kind {
 		case sessions.OutcomeCreated, sessions.OutcomeRenewed:
 			metadata["session"] = outcome.Token.Reveal()
@@ -31,7 +28,7 @@ func ExampleManager_Load() {
 		case sessions.OutcomeChanged, sessions.OutcomeUnchanged: // it keeps its token
 		}
 		fmt.Println(outcome.Kind, outcome.Token)
-		return nil
+		return err
 	}
 
 	metadata := map[string]string{}

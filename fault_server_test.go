@@ -109,7 +109,7 @@ func TestServerRefusesWrites(t *testing.T) {
 			id: "F5 READONLY", message: "READONLY",
 			set: func(t *testing.T, _ *redistest.Server, rdb *redis.Client) {
 				// A replica of nobody keeps its data and is read-only.
-				must(t, rdb.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+				must(t, rdb.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 			},
 		},
 	}

@@ -99,6 +99,15 @@ var marshalers = []reflect.Type{
 	reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.CustomEncoder](),
 }
 
+// ownWay says whether t writes or reads its encoding itself, and so may refuse
+// what is not one of its values.
+func ownWay(t reflect.Type) bool {
+	return marshals(t, "") || slices.ContainsFunc([]reflect.Type{
+		reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
+		reflect.TypeFor[msgpack.Unmarshaler](), reflect.TypeFor[msgpack.CustomDecoder](),
+	}, reflect.PointerTo(t).Implements)
+}
+
 // marshals says whether t does so for a codec. msgpack does not ask MarshalJSON.
 func marshals(t reflect.Type, codec string) bool {
 	asked := marshalers

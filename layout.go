@@ -43,8 +43,8 @@ type Layout interface {
 type Record struct {
 	ID    []byte // public; where it is empty, one is made of the key
 	Codec []byte // name of the payload's codec; empty means Config.Codec
-	Owner []byte
-	Label []byte
+	Owner []byte // Info.Owner
+	Label []byte // Info.Label
 	// Writes names the last write of each of the eight processes that wrote
 	// last, the newest first: a writer whose reply got lost finds itself here.
 	Writes [8][]byte
@@ -53,12 +53,12 @@ type Record struct {
 	Authenticated time.Time     // zero if never
 	Idle          time.Duration // the record's own idle timeout; 0 means the Manager's
 	Version       int           // of T; 0 if T has none
-	Remembered    bool
+	Remembered    bool          // Config.Remember applies
 
 	// Successor makes the record a mark: the session was renewed at Created
 	// and lives under this key. A mark loads as not found.
 	Successor []byte
-	Payload   []byte
+	Payload   []byte // T by its codec
 	Extra     []byte // header fields that the Layout does not know, kept as they are
 
 	// Prefix is how many of the first bytes of the stored record identify

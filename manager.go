@@ -10,7 +10,9 @@ import (
 )
 
 // A Manager loads and saves the sessions of a program as values of T. It is
-// safe for concurrent use; a program needs one for each T.
+// safe for concurrent use; New makes it. A program needs one for each T. Two in
+// one program need a cookie name and a [Config].Realm each, or they answer for
+// each other's sessions.
 type Manager[T any] struct {
 	core *core
 }
@@ -39,7 +41,8 @@ type typeKey[T any] struct{}
 // become is saved before the first byte of the response leaves, by whatever
 // door, so that whoever has seen a byte finds it saved; what changes after
 // that is saved when next returns. A panic of next saves nothing more and goes
-// on.
+// on; a middleware that recovers belongs outside Handler. After a Hijack nothing
+// is saved by itself: call Save.
 //
 // A request whose session cannot be loaded is answered by Config.ErrorHandler;
 // next does not see it. Wrapping twice is wrapping once.
@@ -52,8 +55,9 @@ func (m *Manager[T]) Handler(next http.Handler) http.Handler {
 // Load finds the session of the first valid token and returns a context that
 // carries it, for everything that is not HTTP: gRPC metadata, a WebSocket
 // message, a job. It behaves as in Handler: at most four tokens are tried, an
-// unknown one is no error, two different valid ones give neither. On an error
-// the context is ctx itself.
+// unknown one is no error, two different valid ones give neither. Skip, Passive
+// and Label are for requests and not asked. On an error the context is ctx
+// itself.
 //
 // Changes are saved by [Manager.Commit], and by the verbs; those after the last
 // Commit are the caller's to lose.
@@ -68,14 +72,15 @@ func (m *Manager[T]) Load(ctx context.Context, tokens ...string) (context.Contex
 // Commit saves what has changed and tells what the client must learn of it: if
 // the Outcome is OutcomeCreated or OutcomeRenewed its Token, if it is
 // OutcomeDestroyed that its token is void. It may be called again; each call
-// tells what happened since the last. In an HTTP request Handler does all that:
+// tells what happened since the last. The Outcome is valid with an error too: a
+// verb may have made a new token before the save that failed. In an HTTP request Handler does all that:
 // there Commit is Save, and tells what the response will say so far.
 func (m *Manager[T]) Commit(ctx context.Context) (Outcome, error) {
 	var o Outcome
 	err := m.do(ctx, "commit", func(ctx context.Context, s *session) error {
 		err := s.commit(ctx)
 		o = s.result()
-		if s.r == nil {
+		if s.r == nil && err == nil {
 			s.outcome = OutcomeUnchanged
 		}
 		return err
@@ -144,16 +149,25 @@ func (s *session) Commit() error {
 	return err
 }
 
-// save is a commit that nobody asked for.
+// save is a commit that nobody asked for. Once a verb has told the handler that
+// the session could not be saved, the response is the handler's: a second
+// failure does not replace it, and a store that did not answer is not asked
+// again. What a user changes by signing in must never be stored under the token
+// from before: after a sign-in that failed, nothing is saved.
 func (s *session) save() error {
 	switch {
-	case s.gone && s.told:
+	case s.barred != nil, errors.Is(s.told, ErrGone), errors.Is(s.told, ErrUnavailable):
 		return nil
 	case s.outlived():
 		s.event(EventLateChange, context.DeadlineExceeded)
 		return nil
 	}
-	return s.commit(s)
+	err := s.commit(s)
+	if err != nil && s.told != nil {
+		s.failed(err)
+		return nil
+	}
+	return err
 }
 
 // Fail implements [response.Committer]: it answers for a failed commit. What a
@@ -249,10 +263,12 @@ func (s *session) writeInto(h http.Header) {
 func addVary(h http.Header, names string, space []string) {
 	for name := range strings.SplitSeq(names, ",") {
 		if name = strings.TrimSpace(name); !varies(h["Vary"], name) {
-			if lines := h["Vary"]; len(lines) > 0 {
-				space = slices.Clip(lines)
+			lines := h["Vary"]
+			if len(lines) == 0 {
+				h["Vary"] = append(space, names)
+				return
 			}
-			h["Vary"] = append(space, name)
+			h["Vary"] = append(slices.Clip(lines), name)
 		}
 	}
 }

@@ -58,12 +58,11 @@ func TestLifecycleReload(t *testing.T) {
 
 // L13: a request runs verbs in some order; a model says what it ends in.
 type verbModel struct {
-	stored          bool
-	mem, db         int // Views in *T and in the store
-	marks           int
-	remembered      bool
-	cookie          string // that the response must carry
-	renewed, signed bool
+	stored     bool
+	mem, db    int // Views in *T and in the store
+	marks      int
+	remembered bool
+	cookie     string // that the response must carry
 }
 
 func (m *verbModel) step(verb string) {

@@ -37,20 +37,20 @@ func TestReadme(t *testing.T) {
 	// Each promise is linked to tests that carry its numbers.
 	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read("README.md"), "")
 	for line := range strings.Lines(prose) {
-		links := ""
+		var links strings.Builder
 		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(line, -1) {
 			if stem, ok := strings.CutSuffix(link[1], "_test.go"); ok || strings.HasPrefix(link[1], "storetest/") {
-				links += read(link[1])
+				links.WriteString(read(link[1]))
 				themes, _ := filepath.Glob(stem + "_*_test.go") // X_test.go stands for X_theme_test.go too
 				for _, name := range themes {
-					links += read(name)
+					links.WriteString(read(name))
 				}
 			} else if _, err := os.Stat(link[1]); err != nil {
 				t.Errorf("README.md links to %v", err)
 			}
 		}
 		for _, id := range numbers(line) {
-			if links != "" && !regexp.MustCompile(`"[^"]*\b`+id+`\b`).MatchString(links) {
+			if links.String() != "" && !regexp.MustCompile(`"[^"]*\b`+id+`\b`).MatchString(links.String()) {
 				t.Errorf("README.md promises %s, but no test linked there carries that number", id)
 			}
 		}

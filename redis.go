@@ -32,7 +32,7 @@ type RedisConfig struct {
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one
 // behind Sentinel, or a cluster. Its methods are safe for concurrent use; each
-// operation is one command.
+// operation is one round trip.
 //
 // Its promises hold on the one master that owns a key. A failover may undo the
 // last writes that had not reached a replica, a deletion among them.

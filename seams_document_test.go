@@ -2,6 +2,7 @@ package sessions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -145,7 +146,7 @@ func TestSeamsDocument(t *testing.T) {
 		if get() == long {
 			t.Error("not written")
 		}
-		unkept(t, spy.last.Kind == sessions.OutcomeUnchanged, "express sends the cookie with what was modified, not with what was only saved again: the Outcome is %v for both", spy.last.Kind)
+		kept(t, spy.last.Kind == sessions.OutcomeUnchanged, "express sends the cookie with what was modified, not with what was only saved again: the Outcome is %v for both", spy.last.Kind)
 	})
 
 	run("the touch shows what another wrote meanwhile", cfg, func(t *testing.T, s *site, c *client, put func(string), get func() string) {
@@ -159,7 +160,7 @@ func TestSeamsDocument(t *testing.T) {
 			return nil
 		}}, cfg)
 		got := c.views()
-		unkept(t, got == 8, "the second Load of a Layout that does not know the class is asked for its expiry alone: %d is read, 8 was stored", got)
+		kept(t, got == 8, "the second Load of a Layout that does not know the class is asked for its expiry alone: %d is read, 8 was stored", got)
 	})
 
 	run("C4 a rolling cookie does not overwrite the renewed one", rolling, func(t *testing.T, s *site, c *client, put func(string), get func() string) {
@@ -171,7 +172,7 @@ func TestSeamsDocument(t *testing.T) {
 		})
 		s.status(res, http.StatusConflict)
 		lines := res.Header["Set-Cookie"]
-		unkept(t, len(lines) == 0, "an Outcome does not say that the session has ended: a rolling Transport sends the dead token again")
+		kept(t, len(lines) == 0, "an Outcome does not say that the session has ended: a rolling Transport sends the dead token again")
 	})
 
 	run("SignIn restarts the lifetime", cfg, func(t *testing.T, s *site, c *client, put func(string), get func() string) {
@@ -181,7 +182,7 @@ func TestSeamsDocument(t *testing.T) {
 			s.ok(s.m.SignIn(r.Context()))
 			until = time.Until(s.m.Info(r.Context()).IdleUntil)
 		})
-		unkept(t, until == 15*time.Minute, "SignIn hands Idle and Attrs of the old record on, so Remembered and its absence mean nothing where the record has its lifetime: %v", until)
+		kept(t, until == 15*time.Minute, "SignIn hands Idle and Attrs of the old record on, so Remembered and its absence mean nothing where the record has its lifetime: %v", until)
 	})
 
 	bad := cfg
@@ -189,6 +190,9 @@ func TestSeamsDocument(t *testing.T) {
 	run("L6 without a time of creation there is no Lifetime to keep", cfg, func(t *testing.T, s *site, c *client, put func(string), get func() string) {
 		m, err := sessions.New[Session](s.store, bad)
 		if err != nil {
+			if !strings.Contains(err.Error(), "Config.Lifetime") {
+				t.Error(err)
+			}
 			return
 		}
 		put(long)
@@ -196,7 +200,7 @@ func TestSeamsDocument(t *testing.T) {
 		s.ok(err)
 		sessions.FromContext[Session](ctx).Views = 1
 		_, err = m.Commit(ctx)
-		t.Skipf("the seam does not carry it: New takes a Lifetime for a Layout that stores no time of creation; what is stored is then deleted when it is loaded (%s), and every save fails (%v)", get(), err)
+		t.Errorf("the seam does not carry it: New takes a Lifetime for a Layout that stores no time of creation; what is stored is then deleted when it is loaded (%s), and every save fails (%v)", get(), err)
 	})
 
 	for verb, f := range map[string]func(s *site, r *http.Request, v *Session) error{
@@ -209,7 +213,11 @@ func TestSeamsDocument(t *testing.T) {
 			c.site = newSite(t, twice{s.store}, cfg)
 			var err error
 			c.do(func(_ http.ResponseWriter, r *http.Request, v *Session) { err = f(c.site, r, v) })
-			unkept(t, err == nil || verb != "Renew", "without marks a claim whose reply was lost looks like somebody else's: both tokens are dead, %v", err)
+			// Without marks a claim whose reply was lost looks like somebody
+			// else's: a sign-out, and not two sessions.
+			if verb == "Renew" && errors.Is(err, sessions.ErrGone) {
+				return
+			}
 			want := 8
 			if verb == "Destroy" {
 				want = -1

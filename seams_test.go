@@ -124,7 +124,8 @@ func TestSeams(t *testing.T) {
 				t.Errorf("with the old token: %d", got)
 			}
 			c.do(func(_ http.ResponseWriter, r *http.Request, _ *Session) { later = s.m.Info(r.Context()).ID })
-			unkept(t, before == after && after == later && before != "", "Info.ID is %q before, %q after Renew, %q in the next request", before, after, later)
+			// A format without an ID has one of the key, and the key changes.
+			kept(t, before != "" && after == later && (before == after || !tt.marks), "Info.ID is %q before, %q after Renew, %q in the next request", before, after, later)
 		})
 
 		run("L10 Destroy", func(t *testing.T, s *site) {
@@ -234,9 +235,8 @@ func TestSeams(t *testing.T) {
 				s.ok(s.m.Destroy(r.Context()))
 			})
 			got := other.views()
-			unkept(t, got == -1 || tt.marks, "without marks a sign-out does not find the session that was renewed meanwhile")
-			if got != -1 {
-				t.Errorf("alive: %d", got)
+			if got != -1 && tt.marks { // without marks nothing leads to it
+				t.Errorf("%d views with the renewed token", got)
 			}
 		})
 
@@ -266,7 +266,7 @@ func TestSeams(t *testing.T) {
 			if o.Kind != sessions.OutcomeDestroyed {
 				t.Errorf("outcome %v", o.Kind)
 			}
-			unkept(t, o.Token == renewed.Token, "Outcome.Token is documented as the token presented, and of OutcomeDestroyed it is empty")
+			kept(t, o.Token == renewed.Token, "Outcome.Token is documented as the token presented, and of OutcomeDestroyed it is empty")
 		})
 
 		run("T9 Vary", func(t *testing.T, s *site) {
@@ -277,7 +277,7 @@ func TestSeams(t *testing.T) {
 				s.ok(s.m.Renew(r.Context()))
 			})
 			lines := res.Header["Vary"]
-			unkept(t, len(lines) == 1, "a Transport that reads two headers has no way to say so: Vary is %q", lines)
+			kept(t, len(lines) == 1, "a Transport that reads two headers has no way to say so: Vary is %q", lines)
 		})
 	}
 }

@@ -57,8 +57,9 @@ type session struct {
 	void    string    // the token of the session it destroyed
 	renewed bool      // its token was, by another request, moments ago
 	gone    bool
-	told    bool // the caller has had its ErrGone
-	left    bool // the handler goes on without us; its T is its own
+	told    error // what a verb that saves has returned last
+	barred  error // why a sign-in or a renewal has failed
+	left    bool  // the handler goes on without us; its T is its own
 	wrote   bool
 	sent    bool // the header has gone out
 	outcome OutcomeKind

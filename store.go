@@ -15,7 +15,7 @@ import (
 // [ErrUnavailable]; a store that did not answer in time, for its own reasons or
 // because a deadline has passed, gives an error that wraps ErrUnavailable or
 // [context.DeadlineExceeded]. A ttl or touch below the store's resolution
-// counts as the smallest one.
+// counts as the smallest one. Keys are arbitrary bytes, 200 at the most.
 //
 // A store that has a method Timeout() time.Duration tells the Manager how long
 // one load or one commit may take in all; otherwise that is one second. One
@@ -50,8 +50,8 @@ type Store interface {
 
 // Errors that callers branch on. Test with [errors.Is].
 var (
-	// ErrUnavailable says that the store did not answer in time. What was
-	// sent may or may not be stored. Default response: 503 with Retry-After;
+	// ErrUnavailable says that the store did not answer in time, could not be
+	// reached, or refused. What was sent may or may not be stored. Default response: 503 with Retry-After;
 	// the cookie is kept. A request cancelled by its client is never this
 	// error, it is [context.Canceled].
 	ErrUnavailable = errors.New("sessions: store unavailable")
@@ -81,7 +81,7 @@ var (
 
 	// ErrNoSession says that the context carries no session of this Manager:
 	// the request did not pass through [Manager.Handler], or Skip left it out.
-	ErrNoSession = errors.New("sessions: no session in this context; wrap the handler with Manager.Handler")
+	ErrNoSession = errors.New("sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request")
 
 	// ErrNotFound is a [Store]'s: nothing is stored under the key.
 	ErrNotFound = errors.New("sessions: key not found")

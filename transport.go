@@ -192,7 +192,7 @@ func (c Cookie) Vary() string { return "Cookie" }
 // Secure reports that browsers drop the cookie on plain HTTP.
 func (c Cookie) Secure() bool { return !c.Insecure }
 
-// Validate reports everything that a browser would refuse, with the remedy.
+// Validate reports what a browser would refuse, with the remedy.
 func (c Cookie) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
@@ -224,7 +224,7 @@ func (c Cookie) Validate() error {
 			bad("Path", "a %s cookie must have the path /: leave Path empty or choose a name that begins with __Secure-", name)
 		}
 	}
-	if strings.HasPrefix(prefix, "__secure-") && c.Insecure {
+	if (strings.HasPrefix(prefix, "__secure-") || strings.HasPrefix(prefix, "__http-")) && c.Insecure {
 		bad("Insecure", "a %s cookie must be Secure: leave Name empty or choose one without the prefix", name)
 	}
 	if c.SameSite == http.SameSiteNoneMode && c.Insecure {
@@ -297,9 +297,11 @@ func (t HeaderToken) Write(h http.Header, _ *http.Request, o Outcome) (sent bool
 	case OutcomeCreated, OutcomeRenewed:
 		h[name] = []string{scheme + o.Token.Reveal()}
 		return true
+	case OutcomeDestroyed:
+		delete(h, name)
+		return true
 	}
-	delete(h, name)
-	return o.Kind == OutcomeDestroyed
+	return false
 }
 
 // Vary returns the header's name.
@@ -315,6 +317,10 @@ func (t HeaderToken) Validate() error {
 		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
 			return fmt.Errorf("sessions: HeaderToken.Name: %q is not a header name (RFC 9110 section 5.1): use letters, digits and -", t.Name)
 		}
+	}
+	switch name {
+	case "Cookie", "Set-Cookie", "Host", "Content-Type", "Content-Length", "Connection", "Transfer-Encoding":
+		return fmt.Errorf("sessions: HeaderToken.Name: %s has a meaning of its own: use Authorization or one such as X-Session", name)
 	}
 	return nil
 }

@@ -67,9 +67,12 @@ func (m *Manager[T]) FromContext(ctx context.Context) *T {
 // returns [ErrUnavailable] after the store's Timeout, [ErrGone] if the session
 // ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
 // session after the header has gone, and [ErrNoSession] for a context without
-// one. Verbs may be called from several goroutines; they run one at a time. One
-// that makes or voids a token writes into the response header, which belongs to
-// the request's goroutine like T.
+// one. After an error the response is the handler's: change *T and the change
+// is saved, leave it and the automatic save fails in silence.
+//
+// Verbs run one at a time. Touch and Info may run beside the handler; the others
+// read or write *T, and those that make or void a token the response header,
+// which both belong to the request's goroutine.
 func (m *Manager[T]) Save(ctx context.Context) error {
 	return m.do(ctx, "save", func(ctx context.Context, s *session) error { return s.commit(ctx) })
 }
@@ -104,6 +107,10 @@ const Remembered SignInOption = 1
 // From the moment SignIn has claimed the session the old token is refused. If
 // the response with the new one is lost, the user signs in again. SignIn
 // stores a session that was not.
+//
+// If it fails, what the handler wrote into T is not stored, by the automatic
+// save neither: nobody is signed in under the token from before. That holds
+// until a SignIn or Renew succeeds, or Reload or Destroy resets T.
 func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	return m.do(ctx, "sign in", func(ctx context.Context, s *session) error {
 		now := time.Now()
@@ -133,7 +140,8 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 
 // Renew gives the session a new token and leaves everything else, deadlines
 // included: after any change of privilege (ASVS 5.0 7.2.4). Like SignIn it
-// refuses the old token at once. A session that was never stored is saved.
+// refuses the old token at once, and if it fails nothing is stored. A session
+// that was never stored is saved, if T has changed: there is no token to replace.
 func (m *Manager[T]) Renew(ctx context.Context) error {
 	return m.do(ctx, "renew", func(ctx context.Context, s *session) error {
 		if !s.stored {
@@ -189,17 +197,30 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 	defer s.release()
 	s.notice()
 	if s.gone && op != "destroy" {
-		s.told = true
+		s.told = ErrGone
 		return ErrGone
+	}
+	signs := op == "sign in" || op == "renew"
+	if s.barred != nil && (op == "save" || op == "commit") {
+		return s.barred
 	}
 	ctx, cancel := s.detach(ctx)
 	defer cancel()
+	outcome, token := s.outcome, s.token
 	err := verb(ctx, s)
-	if err != nil {
+	switch {
+	case err != nil:
 		s.failed(err)
-		s.told = s.told || s.gone
+		if signs {
+			s.barred = err
+		}
+		if signs || op == "save" || op == "commit" || s.gone {
+			s.told = err
+		}
+	case op != "touch":
+		s.told, s.barred = nil, nil
 	}
-	if s.outcome > OutcomeChanged {
+	if s.outcome > OutcomeChanged && (s.outcome != outcome || s.token != token) {
 		s.writeHeader()
 	}
 	return err
@@ -207,7 +228,8 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 
 // Defaulted is implemented by a *T whose fresh value is not the zero value:
 // SessionDefaults fills it in for a new session, and for one that was
-// destroyed. A stored record is decoded into a zero T.
+// destroyed. A stored record is decoded into a zero T. What it draws at random
+// is drawn again for each visitor until T has changed and is stored.
 type Defaulted interface{ SessionDefaults() }
 
 // A DecodeError says that a stored record cannot be read: it is broken, or

@@ -56,7 +56,7 @@ func (s *session) birth() {
 // forget makes s a session that nobody has stored, with a fresh T under the
 // pointer that the handler may hold.
 func (s *session) forget() {
-	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told = "", "", nil, false, false, false, false
+	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told, s.barred = "", "", nil, false, false, false, nil, nil
 	s.raw, s.rec, s.base, s.fresh = nil, Record{}, encoded{}, nil
 	s.look.Lock()
 	defer s.look.Unlock()

@@ -37,11 +37,15 @@ func main() {
 	defer stop()
 	switch err := run(ctx, os.Args[1:], os.Stderr); {
 	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage): // flag has said it
+		os.Exit(2)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "views:", err)
 		os.Exit(1)
 	}
 }
+
+var errUsage = errors.New("usage")
 
 // run serves the demo until ctx is done.
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -53,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	maxAge := flags.Duration("max-age", 15*time.Minute, "how long a session lives without a visit")
 	codec := flags.String("codec", "json", "how sessions are stored: json or msgpack")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
@@ -79,7 +83,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	} else {
 		var err error
 		if options, err = redis.ParseURL(*url); err != nil {
-			return fmt.Errorf("-redis: %w", err)
+			return fmt.Errorf("-redis: %w: use redis://[:password@]host:port/db", err)
 		}
 	}
 	options.ContextTimeoutEnabled = true
