@@ -163,6 +163,12 @@ func (s *session) about(rec *Record, kind EventKind, err error) {
 
 // failed keeps the event of a save that failed, unless it has one already.
 func (s *session) failed(err error) {
+	if s.op == "reload" || s.op == "touch" { // there was nothing to save
+		if _, ok := errors.AsType[*DecodeError](err); ok {
+			s.event(EventUndecodable, err)
+		}
+		return
+	}
 	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrGone) {
 		s.event(EventFailed, err)
 	}
@@ -271,6 +277,9 @@ func (s *session) result() Outcome {
 		o.Token = Token(s.void)
 	default:
 		o.Token = Token(s.token)
+	}
+	if o.Token == "" && (o.Kind == OutcomeCreated || o.Kind == OutcomeRenewed) {
+		o.Kind = OutcomeUnchanged // nothing to send: what the client has is dead already, or newer
 	}
 	return o
 }

@@ -51,5 +51,5 @@ func ExampleManager_Commit() {
 	m := manager(sessions.Config{})
 	_, err := m.Commit(context.Background())
 	fmt.Println(errors.Is(err, sessions.ErrNoSession), err)
-	// Output: true sessions: no session in this context; wrap the handler with Manager.Handler
+	// Output: true sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request
 }

@@ -193,12 +193,12 @@ func TestServerRefusesWrites(t *testing.T) {
 			down := 0
 			lines := l.take()
 			for _, line := range lines {
-				if strings.Contains(line, "the store does not answer") {
+				if strings.Contains(line, "the store is unavailable") {
 					down++
 				}
 			}
 			if down != 1 {
-				t.Errorf("%d lines say that the store does not answer: %q", down, lines)
+				t.Errorf("%d lines say that the store is unavailable: %q", down, lines)
 			}
 		})
 	}

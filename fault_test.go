@@ -240,7 +240,7 @@ func TestStoreDown(t *testing.T) {
 			if got, want := events.kinds(), []sessions.EventKind{u, u, u, sessions.EventRecovered}; !slices.Equal(got, want) {
 				t.Errorf("events %v, want %v", got, want)
 			}
-			want := []string{"ERROR sessions: the store does not answer", "INFO sessions: the store answers again"}
+			want := []string{"ERROR sessions: the store is unavailable", "INFO sessions: the store answers again"}
 			if got := l.take(); !slices.Equal(got, want) {
 				t.Errorf("log %q, want %q", got, want)
 			}

@@ -44,8 +44,9 @@ func (m *core) load(parent context.Context, tokens []string, passive bool) (*ses
 	}
 	if len(valid) > 1 {
 		s.event(EventTwoSessions, nil)
+		trail := append(s.trail, valid...)
 		s.forget()
-		s.trail = valid
+		s.trail = trail
 	}
 	return s, nil
 }

@@ -109,7 +109,9 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		return
 	}
 	inner := r.WithContext(s)
+	s.mu.Lock() // a hook may have started a verb
 	s.r, s.inner, s.w = r, inner, s.writer.Init(w, s)
+	s.mu.Unlock()
 	defer s.close()
 	defer giveBack(r, inner)
 	defer s.settle()
@@ -137,15 +139,28 @@ func giveBack(r, inner *http.Request) {
 
 // Commit implements [response.Committer]: the header is about to go.
 func (s *session) Commit() error {
+	err := s.saveAndWrite() // with its events: what a hook does to the token is in the header
+	s.setSent(true)
+	return err
+}
+
+// Reopen implements [response.Committer].
+func (s *session) Reopen() { s.setSent(false) }
+
+func (s *session) setSent(sent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = sent
+}
+
+func (s *session) saveAndWrite() error {
 	s.lock("commit")
 	defer s.release()
-	s.sent = false // after a door that turned out to be shut it comes again
 	err := s.save()
 	if err != nil {
 		s.failed(err)
 	}
 	s.writeHeader()
-	s.sent = true
 	return err
 }
 
@@ -155,15 +170,17 @@ func (s *session) Commit() error {
 // again. What a user changes by signing in must never be stored under the token
 // from before: after a sign-in that failed, nothing is saved.
 func (s *session) save() error {
-	switch {
-	case s.barred != nil, errors.Is(s.told, ErrGone), errors.Is(s.told, ErrUnavailable):
-		return nil
-	case s.outlived():
-		s.event(EventLateChange, context.DeadlineExceeded)
+	if s.barred != nil || errors.Is(s.told, ErrGone) || errors.Is(s.told, ErrUnavailable) {
 		return nil
 	}
+	s.auto = true
+	defer func() { s.auto = false }()
 	err := s.commit(s)
-	if err != nil && s.told != nil {
+	switch {
+	case errors.Is(err, errLeft):
+		s.event(EventLateChange, context.DeadlineExceeded)
+		return nil
+	case err != nil && s.told != nil:
 		s.failed(err)
 		return nil
 	}

@@ -290,7 +290,7 @@ func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Co
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		var o outcome
+		o := outcome{err: errGoexit} // unless op returns
 		defer func() {
 			o.panic = recover()
 			<-slots
@@ -308,6 +308,8 @@ func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Co
 		return result, ctx.Err()
 	}
 }
+
+var errGoexit = errors.New("sessions: RedisStore: a hook of the client ended its goroutine")
 
 // keep returns b, or a copy where an operation that was given up may still
 // read it when the caller has it back.

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 		return err
 	}
 	if s.ttl(&s.rec) <= 0 {
-		return s.write(ctx, mine) // which ends it
+		return s.write(ctx, mine, changed) // which ends it
 	}
 	next := s.rec
 	payload, err := s.payload(&s.rec, mine)
@@ -53,13 +54,22 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 			break
 		}
 		// Somebody has saved meanwhile. What this request has changed is the
-		// later save; otherwise theirs goes along.
+		// later save, but for fields unknown to T; otherwise theirs goes along.
 		s.raw, s.rec = other.raw, other.rec
 		if changed {
-			continue
+			payload, err = s.payload(&s.rec, mine)
+			if err == nil && bytes.Equal(payload.data, next.Payload) {
+				continue
+			}
+			next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
+		} else {
+			next.Codec, next.Payload = other.rec.Codec, other.rec.Payload
 		}
-		next.Codec, next.Payload = other.rec.Codec, other.rec.Payload
-		fresh, sealed, err := m.seal(next)
+		var fresh []byte
+		var sealed Record
+		if err == nil {
+			fresh, sealed, err = m.seal(next)
+		}
 		if err == nil {
 			_, err = m.store.CompareAndSwap(ctx, key, raw[:next.Prefix], fresh, s.ttl(&sealed))
 			err = s.check(err)
@@ -126,6 +136,11 @@ func (s *session) claim(ctx context.Context, mark []byte, key string) (*current,
 // what it could not use, a session that had been renewed, one that cannot be
 // read, or the two of which it carried one too many.
 func (s *session) destroy(ctx context.Context) error {
+	for _, key := range s.trail { // first: until its own is gone, the session lives
+		if _, err := s.erase(ctx, key, nil); err != nil {
+			return err
+		}
+	}
 	missed := false
 	if s.stored {
 		found, err := s.erase(ctx, s.key, s.raw[:s.rec.Prefix])
@@ -134,11 +149,6 @@ func (s *session) destroy(ctx context.Context) error {
 		}
 		// A mark would have told where it went, if there was one, but marks end.
 		missed = !found && time.Since(s.asOf) >= markTTL
-	}
-	for _, key := range s.trail {
-		if _, err := s.erase(ctx, key, nil); err != nil {
-			return err
-		}
 	}
 	if missed {
 		s.event(EventGone, ErrGone)
@@ -182,7 +192,7 @@ func (s *session) erase(ctx context.Context, key string, prefix []byte) (found b
 		rec, err := s.m.Layout.Open(current)
 		switch {
 		case err != nil:
-			prefix = current // unreadable, and to be deleted all the same
+			prefix = append([]byte{}, current...) // unreadable, and to be deleted all the same; nil would be unknown
 		case rec.Successor != nil:
 			key, prefix = string(rec.Successor), nil
 		default:

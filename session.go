@@ -37,11 +37,11 @@ type session struct {
 	skipped bool
 
 	look  sync.Mutex
-	live  any             // the handler's *T; nil until somebody looks
-	fresh []byte          // live encoded at birth, where T is Defaulted
-	used  bool            // somebody looked
-	scope context.Context // the context with an end of its own in which somebody looked last
-	by    string          // the goroutine that did
+	live  any       // the handler's *T; nil until somebody looks
+	fresh []byte    // live encoded at birth, where T is Defaulted
+	used  bool      // somebody looked
+	ends  time.Time // the latest deadline, not the request's, of a context in which somebody looked
+	by    string    // the goroutine that did
 
 	mu      sync.Mutex
 	token   string
@@ -60,6 +60,7 @@ type session struct {
 	told    error // what a verb that saves has returned last
 	barred  error // why a sign-in or a renewal has failed
 	left    bool  // the handler goes on without us; its T is its own
+	auto    bool  // nobody has asked for this commit
 	wrote   bool
 	sent    bool // the header has gone out
 	outcome OutcomeKind
@@ -83,26 +84,15 @@ func (s *session) adopt(raw []byte, rec Record, base encoded, left time.Duration
 // changed encodes *T by the codec of what was loaded and tells whether that is
 // another T. Bytes that differ prove nothing: msgpack leaves most maps
 // unsorted, and another build may have written the record.
+//
+// look is held while it encodes: whoever looks for the first time meanwhile, a
+// handler given up by TimeoutHandler say, gets *T when that is done.
 func (s *session) changed() (mine encoded, changed bool, err error) {
-	s.look.Lock()
-	if s.live == nil {
-		s.birth()
-	}
-	live, base := s.live, s.base
-	if base.codec == nil {
-		base = encoded{s.m.Codec, s.m.zero}
-		if s.fresh != nil {
-			base.data = s.fresh
-		}
-	}
-	s.look.Unlock()
-
-	codec := base.codec
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
-	data, err := appendMarshal((*buf)[:0], codec, live)
+	base, data, err := s.encode((*buf)[:0])
 	if err != nil {
-		return mine, false, fmt.Errorf("sessions: encoding %s: %w", s.m.name, err)
+		return mine, false, err
 	}
 	if cap(data) <= maxScratch {
 		*buf = data
@@ -110,6 +100,7 @@ func (s *session) changed() (mine encoded, changed bool, err error) {
 	if bytes.Equal(data, base.data) {
 		return base, false, nil
 	}
+	codec := base.codec
 	data = bytes.Clone(data)
 	mine = encoded{codec, data}
 	loaded := s.m.blank()
@@ -122,6 +113,28 @@ func (s *session) changed() (mine encoded, changed bool, err error) {
 	now := s.m.blank()
 	same := codec.Unmarshal(data, now) == nil && reflect.DeepEqual(now, loaded)
 	return mine, !same, nil
+}
+
+// encode appends *T to dst, by the codec of what it is compared with.
+func (s *session) encode(dst []byte) (base encoded, data []byte, err error) {
+	s.look.Lock()
+	defer s.look.Unlock()
+	if s.auto && s.outlived() {
+		return base, nil, errLeft
+	}
+	if s.live == nil {
+		s.birth()
+	}
+	if base = s.base; base.codec == nil {
+		base = encoded{s.m.Codec, s.m.zero}
+		if s.fresh != nil {
+			base.data = s.fresh
+		}
+	}
+	if data, err = appendMarshal(dst, base.codec, s.live); err != nil {
+		return base, nil, fmt.Errorf("sessions: encoding %s: %w", s.m.name, err)
+	}
+	return base, data, nil
 }
 
 // scratch holds an encoding for the time of a comparison.
@@ -191,7 +204,7 @@ func (s *session) commit(ctx context.Context) error {
 		return s.create(ctx, mine, s.newRecord())
 	}
 	before := s.outcome
-	err = s.write(ctx, mine)
+	err = s.write(ctx, mine, changed)
 	if !changed { // Rewrite has nothing to lose and nothing to tell
 		s.outcome = before
 		if errors.Is(err, ErrGone) {
@@ -273,7 +286,7 @@ func (s *session) mint(ctx context.Context, rec Record) (token, key string, raw 
 
 // write replaces the stored record. Where another write has come in between,
 // the later one stands; where the session has ended, it stays ended.
-func (s *session) write(ctx context.Context, mine encoded) error {
+func (s *session) write(ctx context.Context, mine encoded, changed bool) error {
 	nonce := s.m.nonce()
 	for {
 		next := s.rec
@@ -316,6 +329,10 @@ func (s *session) write(ctx context.Context, mine encoded) error {
 		if wrote(&rec, nonce) || bytes.Equal(current, raw) { // the reply to our own write was lost
 			s.base = payload
 			s.saved()
+			return nil
+		}
+		if !changed { // theirs stands: Rewrite has nothing to put in its place
+			s.wrote = true
 			return nil
 		}
 		s.event(EventConflict, nil)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 )
 
 // value returns the handler's *T and notes that somebody looks at it.
@@ -17,8 +18,9 @@ func (s *session) value(scope context.Context) any {
 		s.birth()
 	}
 	s.used = true
-	if done := scope.Done(); done != s.Done() && (s.scope == nil || done != s.scope.Done()) {
-		s.scope, s.by = scope, goroutine()
+	// TimeoutHandler's context has a deadline, and ends after what the handler derives from it.
+	if at, ok := scope.Deadline(); ok && at.After(s.ends) && scope.Done() != s.Done() {
+		s.ends, s.by = at, goroutine()
 	}
 	return s.live
 }
@@ -57,9 +59,10 @@ func (s *session) birth() {
 // pointer that the handler may hold.
 func (s *session) forget() {
 	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told, s.barred = "", "", nil, false, false, false, nil, nil
-	s.raw, s.rec, s.base, s.fresh = nil, Record{}, encoded{}, nil
+	s.raw, s.rec, s.base = nil, Record{}, encoded{}
 	s.look.Lock()
 	defer s.look.Unlock()
+	s.fresh = nil
 	if s.live != nil {
 		live := s.live
 		s.birth()
@@ -74,15 +77,16 @@ func (s *session) forget() {
 // with a map in T the end of the process. Where the same goroutine answers, it
 // is its own deadline that has passed, and T is at rest. Once T is somebody
 // else's it stays so, whoever looks at it later.
+//
+// look is held.
 func (s *session) outlived() bool {
-	s.look.Lock()
-	scope, by := s.scope, s.by
-	s.look.Unlock()
-	if scope != nil && (errors.Is(scope.Err(), context.DeadlineExceeded) || scope.Err() != nil && s.Err() != nil) {
-		s.left = s.left || by != goroutine()
+	if !s.ends.IsZero() && (!time.Now().Before(s.ends) || s.Err() != nil) {
+		s.left = s.left || s.by != goroutine()
 	}
 	return s.left
 }
+
+var errLeft = errors.New("sessions: the handler goes on without its response")
 
 // goroutine tells goroutines apart. It costs microseconds, so only those are
 // asked whose context can end before the request's.

@@ -66,6 +66,7 @@ func (c *committer) Fail(w http.ResponseWriter, err error) {
 	http.Error(w, err.Error(), http.StatusServiceUnavailable)
 }
 
+func (c *committer) Reopen() {}
 func (c *committer) Interim(h http.Header) func() {
 	c.interims.Add(1)
 	taken, ok := h["Set-Cookie"]

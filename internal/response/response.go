@@ -27,6 +27,9 @@ type Committer interface {
 	// refused) has sent nothing, so the next door commits again.
 	Commit() error
 
+	// Reopen runs after such a refusal: the header is within reach again.
+	Reopen()
+
 	// Fail answers for the error of Commit, at most once, on a w that holds
 	// the answer back until Fail returns: its length is then known. Headers
 	// that described the handler's response are gone; an answer without a
@@ -203,6 +206,8 @@ func (w *Writer) FlushError() error {
 	err := http.NewResponseController(w.rw).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
 		w.state.CompareAndSwap(open, sent)
+	} else if w.state.Load() == open {
+		w.c.Reopen()
 	}
 	return err
 }
@@ -222,6 +227,8 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buf, err := http.NewResponseController(w.rw).Hijack()
 	if err == nil {
 		w.state.Store(handed)
+	} else if w.state.Load() == open {
+		w.c.Reopen()
 	}
 	return conn, buf, err
 }

@@ -18,6 +18,7 @@ type nothing struct{}
 
 func (nothing) Commit() error                   { return nil }
 func (nothing) Fail(http.ResponseWriter, error) {}
+func (nothing) Reopen()                         {}
 func (nothing) Interim(http.Header) func()      { return nil }
 
 func BenchmarkWriter(b *testing.B) {
