@@ -86,8 +86,9 @@ type Config struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// OnEvent is told what happens to sessions, when it has happened and
-	// before the request goes on. It must be quick. A panic of it goes on
-	// like one of the handler's own.
+	// before the request goes on. It must be quick, and must not write to the
+	// response, whose header may just be on its way. A panic of it goes on like
+	// one of the handler's own.
 	OnEvent func(context.Context, Event)
 
 	// Logger gets what nobody else would hear of: failed saves and changes

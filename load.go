@@ -78,11 +78,7 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		s.trail, s.renewed = append(s.trail, string(rec.Successor)), true
 		return false, nil
 	case err != nil:
-		if _, ok := errors.AsType[*DecodeError](err); ok {
-			s.about(&rec, EventUndecodable, err)
-			s.trail, err = append(s.trail, key), nil
-		}
-		return false, err
+		return false, s.unreadable(&rec, key, err)
 	}
 	if !touched && (t.idle > 0 || rec.Idle > 0) {
 		touch = t.ttl(&rec, now)
@@ -96,7 +92,7 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		case errors.Is(err, ErrNotFound), err == nil && rec.Successor != nil:
 			return false, nil
 		case err != nil:
-			return false, err
+			return false, s.unreadable(&rec, key, err)
 		}
 	}
 	if touch > 0 && left != touch {
@@ -112,6 +108,17 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		s.seen = s.seen.Add(left - t.idle)
 	}
 	return true, nil
+}
+
+// unreadable reports a record that cannot be read and leaves it to Destroy. It
+// is no error for the visitor, other than a newer build's.
+func (s *session) unreadable(rec *Record, key string, err error) error {
+	if _, ok := errors.AsType[*DecodeError](err); !ok {
+		return err
+	}
+	s.about(rec, EventUndecodable, err)
+	s.trail = append(s.trail, key)
+	return nil
 }
 
 // idOf is a record's ID, and for a format that has none, the same each time: of
