@@ -301,6 +301,9 @@ func (t HeaderToken) Write(h http.Header, _ *http.Request, o Outcome) (sent bool
 		delete(h, name)
 		return true
 	}
+	if o.Token == "" { // what a verb wrote before its session ended elsewhere
+		delete(h, name)
+	}
 	return false
 }
 

@@ -165,10 +165,10 @@ func (s *Server) Client(t testing.TB) *redis.Client {
 
 // Pause stops the process: the kernel still accepts connections and bytes,
 // nobody answers.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() { s.signal(sigStop) }
 
 // Resume undoes Pause; what has arrived meanwhile is answered.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+func (s *Server) Resume() { s.signal(sigCont) }
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
@@ -182,7 +182,7 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
-	s.cmd.Process.Signal(syscall.SIGCONT)
+	s.cmd.Process.Signal(sigCont)
 	s.cmd.Process.Kill()
 	<-s.exited
 	s.cmd = nil
