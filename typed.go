@@ -67,8 +67,11 @@ func (m *Manager[T]) FromContext(ctx context.Context) *T {
 // returns [ErrUnavailable] after the store's Timeout, [ErrGone] if the session
 // ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
 // session after the header has gone, and [ErrNoSession] for a context without
-// one. After an error the response is the handler's: change *T and the change
-// is saved, leave it and the automatic save fails in silence.
+// one.
+//
+// After an error the response is the handler's: the automatic save no longer
+// replaces it. It still saves what the handler has mended in *T, for one that
+// was too large say, but it does not ask a store again that was unavailable.
 //
 // Verbs run one at a time. Touch and Info may run beside the handler; the others
 // read or write *T, and those that make or void a token the response header,
