@@ -198,8 +198,11 @@ func (s *session) commit(ctx context.Context) error {
 	case s.over() || !changed && !rewrite && !initial:
 		return nil
 	}
-	ctx, cancel := s.detach(ctx)
-	defer cancel()
+	if s.auto { // a verb has its time already
+		var cancel context.CancelFunc
+		ctx, cancel = s.detach(ctx)
+		defer cancel()
+	}
 	if !s.stored {
 		return s.create(ctx, mine, s.newRecord())
 	}
