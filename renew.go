@@ -53,32 +53,13 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 		if other == nil {
 			break
 		}
-		// Somebody has saved meanwhile. What this request has changed is the
-		// later save, but for fields unknown to T; otherwise theirs goes along.
 		s.raw, s.rec = other.raw, other.rec
-		if changed {
-			payload, err = s.payload(&s.rec, mine)
-			if err == nil && bytes.Equal(payload.data, next.Payload) {
-				continue
-			}
-			next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
-		} else {
-			next.Codec, next.Payload = other.rec.Codec, other.rec.Payload
-		}
-		var fresh []byte
-		var sealed Record
-		if err == nil {
-			fresh, sealed, err = m.seal(next)
-		}
-		if err == nil {
-			_, err = m.store.CompareAndSwap(ctx, key, raw[:next.Prefix], fresh, s.ttl(&sealed))
-			err = s.check(err)
-		}
-		if err != nil {
+		twin := current{raw, next}
+		if twin, payload, err = s.catchUp(ctx, key, twin, payload, mine, changed); err != nil {
 			_ = s.check(m.store.Delete(ctx, key))
 			return err
 		}
-		raw, next = fresh, sealed
+		raw, next = twin.raw, twin.rec
 	}
 	s.token, s.key, s.wrote = token, key, true
 	next.ID = idOf(&next, key)
@@ -88,10 +69,34 @@ func (s *session) renew(ctx context.Context, change func(*Record), kind EventKin
 	return nil
 }
 
-// current is a record that a swap has found instead of the expected one.
+// current is a record as it is stored.
 type current struct {
 	raw []byte
 	rec Record
+}
+
+// catchUp brings what somebody has saved meanwhile into the copy under key. What
+// this request has changed is the later save, but for fields unknown to T;
+// otherwise theirs goes along.
+func (s *session) catchUp(ctx context.Context, key string, twin current, payload, mine encoded, changed bool) (current, encoded, error) {
+	next := twin.rec
+	next.Codec, next.Payload = s.rec.Codec, s.rec.Payload
+	if changed {
+		var err error
+		if payload, err = s.payload(&s.rec, mine); err != nil {
+			return twin, payload, err
+		}
+		if bytes.Equal(payload.data, twin.rec.Payload) {
+			return twin, payload, nil
+		}
+		next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
+	}
+	raw, next, err := s.m.seal(next)
+	if err == nil {
+		_, err = s.m.store.CompareAndSwap(ctx, key, twin.raw[:twin.rec.Prefix], raw, s.ttl(&next))
+		err = s.check(err)
+	}
+	return current{raw, next}, payload, err
 }
 
 // claim swaps the old record for the mark, or returns the data that has taken
