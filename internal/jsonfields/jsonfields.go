@@ -78,13 +78,17 @@ func Object(data []byte, field func(name, value []byte)) error {
 
 // closing returns the index of the quote that ends the string whose content begins at i, or -1.
 func closing(data []byte, i int) int {
-	for ; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			return i
-		case '\\':
-			i++
+	for i < len(data) {
+		end := bytes.IndexByte(data[i:], '"')
+		if end < 0 {
+			return -1
 		}
+		end += i
+		escape := bytes.IndexByte(data[i:end], '\\')
+		if escape < 0 {
+			return end
+		}
+		i += escape + 2
 	}
 	return -1
 }

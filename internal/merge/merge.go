@@ -1,0 +1,106 @@
+// Package merge joins what two writers have made of one document, by its top-level fields.
+//
+// Nothing is decoded here: a number keeps its digits, and a field that nobody knows stays what it is.
+package merge
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+)
+
+// A Field is a name and an encoded value. No two fields of a document have one name.
+type Field struct {
+	Name  string
+	Value []byte
+}
+
+// Diff yields the names of the fields in which b differs from a, those among them that only one of the
+// two has. Values of the same bytes are equal; of others same decides, where a nil value is a field that
+// is not there. Unless one encoder has written both: what are then not even the same bytes in another
+// order, as of a map, are two values.
+func Diff(a, b []Field, oneEncoder bool, same func(name string, a, b []byte) bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		differs := func(name string, a, b []byte) bool {
+			if a != nil && b != nil {
+				if bytes.Equal(a, b) {
+					return false
+				}
+				if oneEncoder && !Permuted(a, b) {
+					return true
+				}
+			}
+			return !same(name, a, b)
+		}
+		for i, f := range b {
+			if differs(f.Name, Find(a, f.Name, i), f.Value) && !yield(f.Name) {
+				return
+			}
+		}
+		for i, f := range a {
+			if Find(b, f.Name, i) == nil && differs(f.Name, f.Value, nil) && !yield(f.Name) {
+				return
+			}
+		}
+	}
+}
+
+// Apply returns doc with the named fields as they are in from: replaced where they stand, added at the
+// end, or left out. It changes neither.
+func Apply(doc, from []Field, names []string) []Field {
+	out := make([]Field, 0, len(doc)+len(names))
+	for i, f := range doc {
+		if slices.Contains(names, f.Name) {
+			if f.Value = Find(from, f.Name, i); f.Value == nil {
+				continue
+			}
+		}
+		out = append(out, f)
+	}
+	for i, f := range from {
+		if slices.Contains(names, f.Name) && Find(doc, f.Name, i) == nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Find returns the value of a field, nil if there is none. It looks at index at first: documents of one
+// type have their fields in one order.
+func Find(doc []Field, name string, at int) []byte {
+	if at < len(doc) && doc[at].Name == name {
+		return doc[at].Value
+	}
+	for _, f := range doc {
+		if f.Name == name {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// Permuted says that a and b are the same bytes in some order, as two encodings of one unordered map are.
+func Permuted(a, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	const step = 64
+	for len(a) > step && bytes.Equal(a[:step], b[:step]) {
+		a, b = a[step:], b[step:]
+	}
+	for len(a) > step && bytes.Equal(a[len(a)-step:], b[len(b)-step:]) {
+		a, b = a[:len(a)-step], b[:len(b)-step]
+	}
+	for len(a) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	var count [256]int32
+	for i := range a {
+		count[a[i]]++
+		count[b[i]]--
+	}
+	return count == [256]int32{}
+}
