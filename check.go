@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/merge"
 )
 
 // checkType refuses a T whose fields would be lost on the way through the
@@ -17,7 +20,7 @@ func (m *core) checkType() error {
 	if t.Kind() != reflect.Struct {
 		return m.bad("a session is a struct: New[YourStruct], without a pointer")
 	}
-	errs := []error{m.checkTraits()}
+	errs := []error{m.checkTraits(), m.checkVersion(), m.checkOwner()}
 	for _, err := range walk(t, "", m.Codec.Name(), nil) {
 		errs = append(errs, m.bad("%w", err))
 	}
@@ -47,10 +50,17 @@ func (m *core) checkType() error {
 		return m.refused(err)
 	}
 	if c, ok := m.Codec.(FieldCodec); ok {
-		errs = append(errs, m.checkFields(c, zero))
+		if err := m.checkFields(c, zero); err != nil {
+			if m.OnConflict == ConflictMerge && m.mergeSession == nil {
+				return err
+			}
+			m.names[c.Name()] = nil
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	for _, c := range m.codecs {
+		if marshals(m.typ, c.Name()) {
+			m.names[c.Name()] = nil // what it writes is for itself to say
+		}
 	}
 	if path, err := m.roundTrip(); err != nil {
 		return m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, m.Codec.Name(), cause(err))
@@ -61,13 +71,15 @@ func (m *core) checkType() error {
 	}
 	_, sealed, err := m.seal(Record{
 		ID: []byte(strings.Repeat("x", 36)), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(),
-		Codec: []byte(m.Codec.Name()), Payload: fresh,
+		Codec: []byte(m.Codec.Name()), Payload: fresh, Version: m.version,
 	})
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.name)
 	case err != nil:
 		return err
+	case sealed.Version != m.version:
+		return m.bad("it is Versioned, and the Layout keeps no version, so that every load would upgrade it again: keep a version in T")
 	case sealed.Created.IsZero() && m.timeout[0].lifetime > 0:
 		return errors.New("sessions: Config.Lifetime: the Layout keeps no creation time, so every session would be past it: set it to -1")
 	}
@@ -134,7 +146,7 @@ func (m *core) checkFields(c FieldCodec, zero []byte) error {
 	for _, f := range fieldsOf(m.typ, c.Name(), "", false) {
 		has := slices.ContainsFunc(fields, func(g Field) bool { return g.Name == f.name })
 		if !has && !f.optional {
-			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag", f.path, c.Name(), f.name))
+			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag; or say with MergeSession, or Config.OnConflict, what becomes of two requests' changes", f.path, c.Name(), f.name))
 		}
 	}
 	return errors.Join(errs...)
@@ -158,7 +170,7 @@ func (m *core) roundTrip() (path string, err error) {
 		if err := m.Codec.Unmarshal(first, back); err != nil {
 			return err
 		}
-		if !reflect.DeepEqual(reencode(m.Codec, v.Interface()), reencode(m.Codec, back)) {
+		if !merge.Permuted(reencode(m.Codec, v.Interface()), reencode(m.Codec, back)) { // a map may come in any order
 			return errors.New("it comes back different")
 		}
 		return nil
@@ -243,15 +255,85 @@ func fill(v reflect.Value, above []reflect.Type) {
 // checkTraits refuses a method that looks like one of the interfaces that *T
 // may implement, but is not it.
 func (m *core) checkTraits() error {
-	const name = "SessionDefaults"
-	wrong := ""
-	if _, ok := m.typ.MethodByName(name); ok {
-		wrong = "has a value receiver, so what it sets is lost"
-	} else if method, ok := reflect.PointerTo(m.typ).MethodByName(name); ok && !m.defaulted {
-		wrong = fmt.Sprintf("is a %v, so it is never called", method.Type)
+	name := m.typ.Name()
+	var errs []error
+	has := map[string]bool{}
+	for _, trait := range []struct {
+		method string
+		is     bool
+		want   string
+		sets   bool // its receiver
+	}{
+		{"SessionDefaults", m.defaulted, "SessionDefaults()", true},
+		{"SessionOwner", m.owned, "SessionOwner() string", false},
+		{"SessionVersion", m.versioned, "SessionVersion() int", false},
+		{"UpgradeSession", m.versioned, "UpgradeSession(from int, decode func(any) error) error", true},
+		{"MergeSession", m.mergeSession != nil, "MergeSession(base, theirs *" + name + ") error", true},
+	} {
+		method, ok := reflect.PointerTo(m.typ).MethodByName(trait.method)
+		if !ok {
+			continue
+		}
+		has[trait.method] = true
+		wrong := ""
+		if _, value := m.typ.MethodByName(trait.method); value && trait.sets {
+			wrong = "has a value receiver, so what it sets is lost"
+		} else if !trait.is && !fits(method, trait.method) {
+			wrong = fmt.Sprintf("is a %v, so it is never called", method.Type)
+		}
+		if wrong != "" {
+			errs = append(errs, m.bad("method %s %s: declare func (s *%s) %s", trait.method, wrong, name, trait.want))
+		}
 	}
-	if wrong == "" {
+	if has["SessionVersion"] != has["UpgradeSession"] {
+		errs = append(errs, m.bad("it has one of SessionVersion and UpgradeSession, and needs both: declare the other one too"))
+	}
+	return errors.Join(errs...)
+}
+
+// fits says that a method has the type it needs: of two that make one interface
+// the other one may be wrong.
+func fits(method reflect.Method, name string) bool {
+	want, ok := reflect.TypeFor[Versioned]().MethodByName(name)
+	if !ok || method.Type.NumIn() != want.Type.NumIn()+1 || method.Type.NumOut() != want.Type.NumOut() {
+		return false
+	}
+	for i := range want.Type.NumIn() {
+		if method.Type.In(i+1) != want.Type.In(i) {
+			return false
+		}
+	}
+	for i := range want.Type.NumOut() {
+		if method.Type.Out(i) != want.Type.Out(i) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkVersion asks T for its version, once and for all.
+func (m *core) checkVersion() (err error) {
+	if !m.versioned {
 		return nil
 	}
-	return m.bad("method %s %s: declare func (s *%s) %s()", name, wrong, m.typ.Name(), name)
+	defer func() {
+		if p := recover(); p != nil {
+			err = m.bad("SessionVersion panics on a zero T: %v: return a constant", p)
+		}
+	}()
+	if m.version = m.blank().(Versioned).SessionVersion(); m.version < 1 || m.version > math.MaxInt32 {
+		return m.bad("SessionVersion is %d: return 1 or more, as a T that was never Versioned is version 0", m.version)
+	}
+	return nil
+}
+
+// checkOwner asks whose a T is that is nobody's yet, as each visitor's is at first.
+func (m *core) checkOwner() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = m.bad("SessionOwner panics on a zero T: %v: return \"\" for nobody", p)
+		}
+	}()
+	m.owner(m.blank())
+	return nil
 }

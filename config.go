@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/queue"
 )
 
 // Config configures a [Manager]. Its zero value is the secure one and works.
@@ -55,6 +57,10 @@ type Config struct {
 	// Rewrite writes a session at the end of every request that loaded it,
 	// changed or not.
 	Rewrite bool
+
+	// OnConflict says what a save does when another request has saved the
+	// session since this one loaded it. Default: [ConflictMerge].
+	OnConflict ConflictPolicy
 
 	// MaxSize is the size of a record in bytes above which it is neither
 	// decoded nor saved. Default: 64 KiB.
@@ -109,6 +115,7 @@ type Remember struct {
 type core struct {
 	Config
 	store   Store
+	queue   queue.Queue
 	budget  time.Duration // for one load and one commit
 	codecs  []Codec       // that records may name, Config.Codec first
 	timeout [2]timeouts   // plain, remembered
@@ -130,8 +137,14 @@ type typeInfo struct {
 	blank     func() any         // a zero *T
 	assign    func(dst, src any) // *dst = *src
 	defaulted bool
-	zero      []byte                     // a fresh T encoded, unless it is Defaulted
-	names     map[string]map[string]bool // by codec: the fields that T can write
+	owned     bool
+	versioned bool
+	version   int // of T; 0 if it has none
+	// mergeSession is T's, nil if it has none.
+	mergeSession func(mine, base, theirs any) error
+
+	zero  []byte                     // a fresh T encoded, unless it is Defaulted
+	names map[string]map[string]bool // by codec: the fields that T can write
 }
 
 const (
@@ -202,7 +215,7 @@ func newCore(store Store, cfg Config, info typeInfo) (*core, error) {
 			errs = append(errs, p.Validate())
 		}
 	}
-	errs = append(errs, m.checkTokens())
+	errs = append(errs, m.checkPolicy(), m.checkTokens())
 	errs = append(errs, m.checkType())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

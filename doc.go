@@ -32,6 +32,7 @@
 //   - Before the first byte of the response leaves, T is compared with what was
 //     loaded, and written if it differs, by a compare-and-swap. Whoever has seen
 //     a byte of the response finds the session saved.
+//   - If another request has saved the session in between, the two are merged.
 //   - When the handler returns it is compared once more. A change that came too
 //     late to be kept, because a new cookie could no longer be sent, is an
 //     [EventLateChange] and a log line.
@@ -44,7 +45,8 @@
 // # Signing in and out
 //
 // Write the user into T and call [Manager.SignIn]; it gives the session a new
-// token, so that one planted before (session fixation) is worth nothing. Call
+// token, so that one planted before (session fixation) is worth nothing. A T
+// that is [Owned] does so by itself when its owner changes. Call
 // [Manager.Renew] after any other change of privilege, and [Manager.Destroy]
 // to sign out. If one of the first two fails, nothing is stored: nobody is
 // signed in under an old token. What is destroyed stays destroyed: a slower request of the same
@@ -76,13 +78,29 @@
 //
 // A [Manager] is safe for concurrent use, and so are its verbs within one
 // request. *T itself belongs to the request's goroutine. Two requests of one
-// user run at the same time on values of their own; if both save, the later
-// save stands, as a whole. Promises hold on one Redis master: a failover may
-// undo the last writes that were not replicated, a sign-out among them.
+// user run at the same time on values of their own. If both save, the two are
+// merged by top-level field: what a request has changed wins, every other field
+// keeps what is stored, those that T does not know among them. Fields that must
+// agree belong in one nested struct, which is one field. Config.OnConflict
+// chooses another rule.
+//
+// What is computed from what was there, a counter say, belongs into
+// [Manager.Update]: an atomic step, exact in any number of processes.
+//
+// Promises hold on one Redis master: a failover may undo the last writes that
+// were not replicated, a sign-out among them. docs/concurrency.md in the
+// repository draws who meets whom, and says what is not promised.
 //
 // [http.TimeoutHandler] answers in the stead of a handler that goes on running.
 // Where it sits inside Handler, T is then not saved by itself, for the handler
 // may be writing to it: an [EventLateChange] says so. The verbs work as always.
+//
+// # Other builds of the program
+//
+// Adding and removing fields of T needs nothing: a record that lacks a field
+// reads as its zero value, and fields that this build does not know survive its
+// saves. So old and new builds share sessions during a rollout, also when the
+// new one has another codec. What needs more than that makes T [Versioned].
 //
 // # Beyond HTTP
 //

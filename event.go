@@ -14,8 +14,8 @@ type Info struct {
 	// ID names the session for logs and lists: a random UUID, the same from
 	// creation through every renewal until the session ends.
 	ID string
-	// Owner is whom the session belongs to, "" if nobody. It is what the record
-	// says; this version writes none.
+	// Owner is whom the session belongs to, "" if nobody: what SessionOwner says
+	// of the T that is stored, where T is [Owned].
 	Owner string
 	// Label is what [Config].Label said at creation or at the last renewal.
 	Label string
@@ -41,8 +41,8 @@ type Event struct {
 	Op string
 	// Duration is the time that Op took so far, the store's answers included.
 	Duration time.Duration
-	// Fields are the names of T's fields that the event is about, never
-	// their values. No event of this version has any.
+	// Fields are the names of T's fields that the event is about, as the codec
+	// writes them, never their values: those of EventMerged and EventConflict.
 	Fields []string
 	// Err is the error behind the event, if any.
 	Err error
@@ -64,7 +64,8 @@ const (
 
 	EventExpired     // a session past its Lifetime was found and deleted
 	EventGone        // a change was dropped because its session had ended
-	EventConflict    // a write found that another one had come in between
+	EventMerged      // a save was merged with another one that came in between; Fields are taken from that one
+	EventConflict    // two saves met, and of Fields, or without those of the whole T, only the later one's values stand; or with Err, the save was refused
 	EventUndecodable // a stored record cannot be read; it is left as it is
 	EventTwoSessions // a request carried two valid sessions; neither was used
 
@@ -82,7 +83,7 @@ const (
 var eventNames = [...]string{
 	EventCreated: "created", EventSaved: "saved", EventRenewed: "renewed",
 	EventSignedIn: "signed in", EventDestroyed: "destroyed",
-	EventExpired: "expired", EventGone: "gone", EventConflict: "conflict",
+	EventExpired: "expired", EventGone: "gone", EventMerged: "merged", EventConflict: "conflict",
 	EventUndecodable: "undecodable", EventTwoSessions: "two sessions",
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
@@ -258,6 +259,9 @@ func (s *session) info() Info {
 	}
 	r := &s.rec
 	i.ID, i.Owner, i.Label, i.Remembered = string(r.ID), string(r.Owner), string(r.Label), r.Remembered
+	if s.m.owned {
+		i.Owner = s.base.owner
+	}
 	i.CreatedAt, i.AuthenticatedAt, i.LastSeenAt = r.Created, r.Authenticated, s.seen
 	i.ExpiresAt = s.m.timeout[class(r.Remembered)].end(r.Created)
 	i.IdleUntil = s.until

@@ -26,19 +26,6 @@ func (m *core) codecOf(r *Record) Codec {
 	return nil
 }
 
-// foreign returns the fields of a payload that T does not know.
-func (m *core) foreign(codec Codec, payload []byte) Fields {
-	c, ok := codec.(FieldCodec)
-	if !ok || len(payload) == 0 {
-		return nil
-	}
-	fields, err := c.Split(payload)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(fields, func(f Field) bool { return m.names[codec.Name()][f.Name] })
-}
-
 // field is an exported field of T as a codec writes it.
 type field struct {
 	name, path string

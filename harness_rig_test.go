@@ -36,17 +36,27 @@ func (g *gate) open() { close(g.opened) }
 // routes are the verbs; the answer is what the verb returned.
 type rig struct {
 	*app
-	rdb   *redis.Client
-	steps *steps
+	rdb    *redis.Client
+	steps  *steps
+	second *app // another process, whose requests are never parked
 }
+
+// elsewhere is b with its requests sent to the other process: in one process
+// the writers of a session take turns, so whoever is to act while another one
+// is parked must be in the other.
+func (r *rig) elsewhere(b *browser) *browser { return &browser{r.second, b.c} }
 
 func newRig(t *testing.T, rdb *redis.Client, cfg sessions.Config) *rig {
 	t.Helper()
 	rdb.FlushAll(t.Context())
 	s := &steps{}
 	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: 20 * time.Second}) // a busy machine is no fault here
-	r := &rig{newApp(t, &stepStore{Store: store, before: s.hook("before"), after: s.hook("after")}, cfg), rdb, s}
+	r := &rig{
+		newApp(t, &stepStore{Store: store, before: s.hook("before"), after: s.hook("after")}, cfg), rdb, s,
+		newApp(t, store, cfg),
+	}
 	verbs(r.mux, r.m)
+	verbs(r.second.mux, r.second.m)
 	return r
 }
 

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"reflect"
+	"runtime"
 	"slices"
 	"time"
 
@@ -44,9 +46,12 @@ func (m *core) load(parent context.Context, tokens []string, passive bool) (*ses
 	}
 	if len(valid) > 1 {
 		s.event(EventTwoSessions, nil)
-		trail := append(s.trail, valid...)
+		trail, since := append(s.trail, valid...), s.since
+		if since.IsZero() {
+			since = time.Now()
+		}
 		s.forget()
-		s.trail = trail
+		s.trail, s.since = trail, since
 	}
 	return s, nil
 }
@@ -64,43 +69,43 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		return false, err
 	}
 	now := time.Now()
-	rec, live, err := m.read(raw)
+	at, err := m.read(raw)
+	rec := &at.rec
 	t := m.timeout[class(rec.Remembered)]
 	switch {
 	case rec.Successor != nil && now.Sub(rec.Created) >= markTTL,
-		(err == nil || !rec.Created.IsZero()) && t.ttl(&rec, now) <= 0:
+		(err == nil || !rec.Created.IsZero()) && t.ttl(rec, now) <= 0:
 		// On sight, readable or not, or replays of the token would keep it alive.
 		if _, err := m.store.CompareAndSwap(ctx, key, raw[:rec.Prefix], nil, 0); s.check(err) == nil && rec.Successor == nil {
-			s.about(&rec, EventExpired, nil)
+			s.about(rec, EventExpired, nil)
 		}
 		return false, nil
 	case rec.Successor != nil:
-		s.trail, s.renewed = append(s.trail, string(rec.Successor)), true
+		s.follow(string(rec.Successor), rec.Created)
+		s.renewed = true
 		return false, nil
 	case err != nil:
-		return false, s.unreadable(&rec, key, err)
+		return false, s.leave(rec, key, err)
 	}
 	if !touched && (t.idle > 0 || rec.Idle > 0) {
-		touch = t.ttl(&rec, now)
+		touch = t.ttl(rec, now)
 		var again []byte
 		again, left, err = m.store.Load(ctx, key, touch)
 		if err = s.check(err); err == nil && !bytes.Equal(again, raw) { // written between the two
-			raw = again
-			rec, live, err = m.read(raw)
+			at, err = m.read(again)
 		}
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && rec.Successor != nil:
 			return false, nil
 		case err != nil:
-			return false, s.unreadable(&rec, key, err)
+			return false, s.leave(rec, key, err)
 		}
 	}
 	if touch > 0 && left != touch {
 		s.event(EventTouchSkipped, nil)
 	}
-	s.token, s.key, s.stored, s.live = token, key, true, live
-	rec.ID = idOf(&rec, key)
-	s.adopt(raw, rec, encoded{m.codecOf(&rec), rec.Payload}, left)
+	s.token, s.key, s.stored, s.live = token, key, true, at.live
+	s.adopt(&at, left)
 	if rec.Idle > 0 {
 		t.idle = rec.Idle
 	}
@@ -110,15 +115,23 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 	return true, nil
 }
 
-// unreadable reports a record that cannot be read and leaves it to Destroy. It
-// is no error for the visitor, other than a newer build's.
-func (s *session) unreadable(rec *Record, key string, err error) error {
+// leave reports a record that cannot be read and leaves it to Destroy. It is no
+// error for the visitor, other than a newer build's.
+func (s *session) leave(rec *Record, key string, err error) error {
 	if _, ok := errors.AsType[*DecodeError](err); !ok {
 		return err
 	}
 	s.about(rec, EventUndecodable, err)
-	s.trail = append(s.trail, key)
+	s.follow(key, time.Now())
 	return nil
+}
+
+// follow leaves a key to Destroy, where a session was at that time.
+func (s *session) follow(key string, at time.Time) {
+	s.trail = append(s.trail, key)
+	if s.since.IsZero() || at.Before(s.since) {
+		s.since = at
+	}
 }
 
 // idOf is a record's ID, and for a format that has none, the same each time: of
@@ -132,31 +145,75 @@ func idOf(rec *Record, key string) []byte {
 
 // read opens a stored record and decodes T, in the order in which a broken or
 // hostile one does the least harm: size, header, version, structure, T.
-func (m *core) read(raw []byte) (Record, any, error) {
-	rec, err := m.Layout.Open(raw)
-	fail := func(path string, err error) (Record, any, error) {
-		return rec, nil, &DecodeError{ID: string(rec.ID), Path: path, Err: err}
+func (m *core) read(raw []byte) (at stored, err error) {
+	at.raw = raw
+	at.rec, err = m.peek(raw)
+	if err != nil || at.rec.Successor != nil {
+		return at, err
 	}
+	rec := &at.rec
+	codec := m.codecOf(rec)
+	if codec == nil {
+		return at, unreadable(rec, "codec", fmt.Errorf("no codec named %.20q: set Config.Codec", rec.Codec))
+	}
+	at.live = m.blank()
+	at.base = encoded{codec: codec, data: rec.Payload}
+	if rec.Version == m.version {
+		at.base.own = m.alone(rec)
+		err = codec.Unmarshal(rec.Payload, at.live)
+	} else if err = m.upgradeFrom(rec.Version, encoded{codec: codec, data: rec.Payload}, at.live); err == nil {
+		at.base, err = m.encodeBy(m.Codec, nil, at.live)
+	}
+	if err != nil {
+		return at, unreadable(rec, pathOf(err), err)
+	}
+	at.base.owner = m.owner(at.live)
+	return at, nil
+}
+
+// peek reads what is before T.
+func (m *core) peek(raw []byte) (Record, error) {
+	rec, err := m.Layout.Open(raw)
 	switch {
 	case err != nil:
 		rec = Record{ID: rec.ID} // half a header decides nothing
-		return fail("header", err)
+		return rec, unreadable(&rec, "header", err)
 	case rec.Successor != nil:
-		return rec, nil, nil
+		return rec, nil
 	case len(raw) > m.MaxSize:
-		return fail("", fmt.Errorf("%w: %d bytes, MaxSize is %d", ErrTooLarge, len(raw), m.MaxSize))
-	case rec.Version > 0:
-		return rec, nil, fmt.Errorf("%w: version %d", ErrNewerVersion, rec.Version)
+		return rec, unreadable(&rec, "", fmt.Errorf("%w: %d bytes, MaxSize is %d", ErrTooLarge, len(raw), m.MaxSize))
+	case rec.Version > m.version:
+		return rec, fmt.Errorf("%w: it has version %d, this build's %s has %d", ErrNewerVersion, rec.Version, m.name, m.version)
 	}
-	codec := m.codecOf(&rec)
-	if codec == nil {
-		return fail("codec", fmt.Errorf("no codec named %.20q: set Config.Codec", rec.Codec))
+	return rec, nil
+}
+
+func unreadable(rec *Record, path string, err error) error {
+	return &DecodeError{ID: string(rec.ID), Path: path, Err: err}
+}
+
+// upgradeFrom lets a fresh T make itself of an older version's data. A panic is
+// an error as any other: a stored record must not bring down each request of
+// its visitor.
+func (m *core) upgradeFrom(version int, old encoded, live any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("UpgradeSession from version %d panics with a %T", version, p) // which may hold what it stumbled over
+			if bug, ok := p.(runtime.Error); ok {
+				err = fmt.Errorf("%w: %w", err, bug)
+			}
+		}
+	}()
+	err = live.(Versioned).UpgradeSession(version, func(v any) error {
+		if p := reflect.ValueOf(v); p.Kind() != reflect.Pointer || p.IsNil() {
+			return fmt.Errorf("sessions: UpgradeSession decodes into a %T: give it a pointer", v)
+		}
+		return old.codec.Unmarshal(old.data, v)
+	})
+	if err != nil {
+		err = fmt.Errorf("UpgradeSession from version %d: %w", version, err)
 	}
-	live := m.blank()
-	if err := codec.Unmarshal(rec.Payload, live); err != nil {
-		return fail(pathOf(err), err)
-	}
-	return rec, live, nil
+	return err
 }
 
 // pathOf finds the field that a decoder complains about.

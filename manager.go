@@ -22,12 +22,20 @@ type Manager[T any] struct {
 // at once, each with its field and its remedy; New does no I/O.
 func New[T any](store Store, cfg Config) (*Manager[T], error) {
 	typ := reflect.TypeFor[T]()
-	_, defaulted := any((*T)(nil)).(Defaulted)
-	c, err := newCore(store, cfg, typeInfo{
-		typ: typ, name: typ.String(), key: typeKey[T]{}, defaulted: defaulted,
+	info := typeInfo{
+		typ: typ, name: typ.String(), key: typeKey[T]{},
 		blank:  func() any { return new(T) },
 		assign: func(dst, src any) { *dst.(*T) = *src.(*T) },
-	})
+	}
+	_, info.defaulted = any((*T)(nil)).(Defaulted)
+	_, info.owned = any((*T)(nil)).(Owned)
+	_, info.versioned = any((*T)(nil)).(Versioned)
+	if _, ok := any((*T)(nil)).(Merging[T]); ok {
+		info.mergeSession = func(mine, base, theirs any) error {
+			return mine.(Merging[T]).MergeSession(base.(*T), theirs.(*T))
+		}
+	}
+	c, err := newCore(store, cfg, info)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +156,7 @@ func (s *session) Commit() error {
 func (s *session) Reopen() { s.setSent(false) }
 
 func (s *session) setSent(sent bool) {
-	s.mu.Lock()
+	s.own()
 	defer s.mu.Unlock()
 	s.sent = sent
 }
@@ -199,7 +207,7 @@ func (s *session) Fail(w http.ResponseWriter, err error) {
 // Interim implements [response.Committer]: what the session has put into the
 // header is for the final response.
 func (s *session) Interim(h http.Header) (restore func()) {
-	s.mu.Lock()
+	s.own()
 	defer s.mu.Unlock()
 	mine := http.Header{}
 	if !s.m.Transport.Write(mine, s.r, s.result()) {

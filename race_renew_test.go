@@ -40,7 +40,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					r.rdb.FlushAll(t.Context())
 					b := r.visitor("ann")
-					old, other := b.clone(), b.clone()
+					old, other := b.clone(), r.elsewhere(b.clone())
 					id := b.get("/id").body
 					a := r.park(b.clone(), row.path, row.step, func() { other.mustGet(verb+"?v=bob", "ok") })
 					if a.StatusCode != row.status || a.body != row.body {
@@ -69,7 +69,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 			for _, step := range []string{"after Load", "before Create", "before CompareAndSwap"} {
 				r.rdb.FlushAll(t.Context())
 				b := r.visitor("ann")
-				other := b.clone()
+				other := r.elsewhere(b.clone())
 				a := r.park(b, "/renew", step, func() { other.mustGet("/save?v=eve", "ok") })
 				if a.body != "ok" {
 					t.Fatalf("Renew = %s", a.body)
@@ -86,7 +86,7 @@ func TestRenewedMeanwhile(t *testing.T) {
 			t.Run("C14 a request with the old token that loads after the sign-in sends no cookie, "+path, func(t *testing.T) {
 				r.rdb.FlushAll(t.Context())
 				b := r.visitor("ann")
-				other := b.clone()
+				other := r.elsewhere(b.clone())
 				a := r.park(b.clone(), path, "before Load", func() { other.mustGet("/signin?v=bob", "ok") })
 				if c := a.setCookies(); len(c) > 0 {
 					t.Errorf("it sends a cookie, which replaces the signed-in one in the browser: %d %q %q", a.StatusCode, a.body, c)
@@ -173,6 +173,30 @@ func TestMarksEnd(t *testing.T) {
 		}
 		if err := m.Destroy(slow); err != nil || m.FromContext(slow).UserID != "" {
 			t.Errorf("the next Destroy = %v with %+v, want a fresh start", err, m.FromContext(slow))
+		}
+	})
+	// Two renewals behind a token: what the mark led to when the request loaded
+	// it has gone on, and its own mark has ended.
+	run("C16 so does Destroy in a request that began after the first of two renewals and took longer than a mark", func(t *testing.T, m *sessions.Manager[Session], old string) {
+		second := mustRequest(t, m, old, m.Renew)
+		slow, err := m.Load(t.Context(), old)
+		must(t, err)
+		third := mustRequest(t, m, second, m.Renew)
+		time.Sleep(11 * time.Second)
+		if err := m.Destroy(slow); !errors.Is(err, sessions.ErrGone) || !alive(t, m, third) {
+			t.Errorf("Destroy = %v, renewed session alive %t; want ErrGone", err, alive(t, m, third))
+		}
+	})
+	run("C16 and in one that was quick, but came when the first mark was near its end", func(t *testing.T, m *sessions.Manager[Session], old string) {
+		second := mustRequest(t, m, old, m.Renew)
+		time.Sleep(time.Second)
+		third := mustRequest(t, m, second, m.Renew)
+		time.Sleep(8 * time.Second)
+		slow, err := m.Load(t.Context(), old)
+		must(t, err)
+		time.Sleep(3 * time.Second)
+		if err := m.Destroy(slow); !errors.Is(err, sessions.ErrGone) || !alive(t, m, third) {
+			t.Errorf("Destroy = %v, renewed session alive %t; want ErrGone", err, alive(t, m, third))
 		}
 	})
 }

@@ -1,139 +1,124 @@
 package sessions
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // markTTL is how long the mark of a renewal stands under the old token's key.
 const markTTL = 10 * time.Second
 
-// renew gives the session a new token in two steps: store a copy under the new
-// key, then swap the old record for a mark that names it. The swap decides. A
-// crash before it leaves the old token valid and a copy that nobody can reach;
-// after it the new one is valid, and it leaves the process only now. Nobody
-// else can win the swap too: marks of two renewals differ.
-func (s *session) renew(ctx context.Context, change func(*Record), kind EventKind) error {
-	m := s.m
+// A renewal gives the session a new token in two steps: store a copy under the
+// new key, then swap the old record for a mark that names it. The swap decides.
+// A crash before it leaves the old token valid and a copy that nobody can
+// reach; after it the new one is valid, and it leaves the process only now.
+// Nobody else can win the swap too: marks of two renewals differ.
+
+// copied is the record under the new key.
+type copied struct {
+	token, key string
+	stored
+}
+
+// renewal is what a write does to the header if it comes with a new token. A
+// new owner has signed in, whether or not the handler says so; a session that
+// is nobody's any more was not authenticated.
+func (s *session) renewal(c *change, owner string) (func(*Record), EventKind) {
+	switch {
+	case !s.m.owned || owner == s.base.owner || c.kind == EventSignedIn:
+		return c.renew, c.kind
+	case owner == "":
+		return func(r *Record) { r.Authenticated = time.Time{} }, EventRenewed
+	}
+	return signIn(s.began, nil), EventSignedIn
+}
+
+// signIn is what a sign-in does to the header.
+func signIn(now time.Time, opts []SignInOption) func(*Record) {
+	return func(r *Record) {
+		r.Created, r.Authenticated = now, now
+		r.Remembered = slices.Contains(opts, Remembered)
+		r.Idle, r.Attrs = 0, nil // the Layout's to choose again
+	}
+}
+
+// copy stores payload under a new key, or brings the copy there up to date.
+func (s *session) copy(ctx context.Context, c *change, at *stored, payload encoded, renew func(*Record)) error {
 	if s.sent {
 		return ErrCommitted
 	}
-	mine, changed, err := s.changed()
+	rec := at.rec
+	renew(&rec)
+	s.m.fill(&rec, payload)
+	twin := c.twin
+	if twin == nil {
+		token, key, fresh, err := s.mint(ctx, rec)
+		if err == nil {
+			fresh.base = payload
+			c.twin = &copied{token, key, fresh}
+		}
+		return err
+	}
+	nonce := s.m.nonce()
+	rec.Writes, rec.Label = pushWrite(at.rec.Writes, nonce), twin.rec.Label
+	raw, rec, err := s.m.seal(rec)
 	if err != nil {
 		return err
 	}
-	if s.ttl(&s.rec) <= 0 {
-		return s.write(ctx, mine, changed) // which ends it
-	}
-	next := s.rec
-	payload, err := s.payload(&s.rec, mine)
-	if err != nil {
-		return err
-	}
-	next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
-	change(&next)
-	token, key, raw, next, err := s.mint(ctx, next)
-	if err != nil {
-		return err
-	}
-	mark, err := m.Layout.Seal(Record{
-		ID: next.ID, Writes: next.Writes, Created: time.Now(), Successor: []byte(key),
-	})
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	for {
-		other, err := s.claim(ctx, mark, key)
-		if err != nil {
-			return err
+	found, err := s.m.store.CompareAndSwap(ctx, twin.key, twin.raw[:twin.rec.Prefix], raw, s.ttl(&rec))
+	if err = s.check(err); errors.Is(err, ErrConflict) {
+		if there, bad := s.m.Layout.Open(found); bad == nil && wrote(&there, nonce) {
+			err = nil // only the reply was lost
 		}
-		if other == nil {
-			break
-		}
-		s.raw, s.rec = other.raw, other.rec
-		twin := current{raw, next}
-		if twin, payload, err = s.catchUp(ctx, key, twin, payload, mine, changed); err != nil {
-			_ = s.check(m.store.Delete(ctx, key))
-			return err
-		}
-		raw, next = twin.raw, twin.rec
 	}
-	s.token, s.key, s.wrote = token, key, true
-	next.ID = idOf(&next, key)
-	s.adopt(raw, next, payload, s.ttl(&next))
-	s.outcome = OutcomeRenewed
-	s.event(kind, nil)
-	return nil
-}
-
-// current is a record as it is stored.
-type current struct {
-	raw []byte
-	rec Record
-}
-
-// catchUp brings what somebody has saved meanwhile into the copy under key. What
-// this request has changed is the later save, but for fields unknown to T;
-// otherwise theirs goes along.
-func (s *session) catchUp(ctx context.Context, key string, twin current, payload, mine encoded, changed bool) (current, encoded, error) {
-	next := twin.rec
-	next.Codec, next.Payload = s.rec.Codec, s.rec.Payload
-	if changed {
-		var err error
-		if payload, err = s.payload(&s.rec, mine); err != nil {
-			return twin, payload, err
-		}
-		if bytes.Equal(payload.data, twin.rec.Payload) {
-			return twin, payload, nil
-		}
-		next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
-	}
-	raw, next, err := s.m.seal(next)
 	if err == nil {
-		_, err = s.m.store.CompareAndSwap(ctx, key, twin.raw[:twin.rec.Prefix], raw, s.ttl(&next))
-		err = s.check(err)
+		c.twin = &copied{twin.token, twin.key, stored{raw: raw, rec: rec, base: payload}}
 	}
-	return current{raw, next}, payload, err
+	return err
+}
+
+// drop deletes a copy that nobody will reach.
+func (s *session) drop(ctx context.Context, c *change) {
+	if c.twin != nil {
+		ctx, cancel := s.detach(ctx)
+		defer cancel()
+		_ = s.check(s.m.store.Delete(ctx, c.twin.key)) // or it expires
+		c.twin = nil
+	}
 }
 
 // claim swaps the old record for the mark, or returns the data that has taken
-// its place. Whoever loses to another renewal deletes his copy.
-func (s *session) claim(ctx context.Context, mark []byte, key string) (*current, error) {
+// its place. The mark keeps who has written the record: what they wrote has
+// gone along.
+func (s *session) claim(ctx context.Context, c *change, at *stored) (mark, found []byte, err error) {
+	twin := c.twin
+	mark, err = s.m.Layout.Seal(Record{
+		ID: twin.rec.ID, Writes: pushWrite(at.rec.Writes, twin.rec.Writes[0]), Created: time.Now(), Successor: []byte(twin.key),
+	})
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil, err
+	}
 	for lost := 0; ; lost++ {
-		found, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], mark, markTTL)
+		found, err = s.m.store.CompareAndSwap(ctx, s.key, at.raw[:at.rec.Prefix], mark, markTTL)
 		switch err = s.check(err); {
 		case err == nil:
-			return nil, nil
+			return mark, nil, nil
 		case errors.Is(err, ErrUnavailable) && lost < 2 && ctx.Err() == nil:
 			continue // it may have been applied: asking again tells
 		case errors.Is(err, ErrUnavailable):
-			return nil, err // nobody knows; the copy may be all that is left
-		}
-		var c current
-		switch {
+			return nil, nil, unsure(err)
 		case errors.Is(err, ErrNotFound):
-			err = s.end()
-		case errors.Is(err, ErrConflict):
-			c.raw = found
-			c.rec, _, err = s.m.read(found)
-			switch {
-			case err != nil:
-			case string(c.rec.Successor) == key:
-				return nil, nil // the reply to our own claim was lost
-			case c.rec.Successor != nil:
-				err = s.end()
-			case ctx.Err() != nil:
-				err = ErrConflict
-			default:
-				s.event(EventConflict, nil)
-				return &c, nil
-			}
+			return nil, nil, s.end()
+		case !errors.Is(err, ErrConflict):
+			return nil, nil, err
 		}
-		_ = s.check(s.m.store.Delete(ctx, key)) // or it expires
-		return nil, err
+		if rec, err := s.m.Layout.Open(found); err == nil && string(rec.Successor) == twin.key {
+			return found, nil, nil // the reply to our own claim was lost
+		}
+		return nil, found, nil
 	}
 }
 
@@ -141,19 +126,21 @@ func (s *session) claim(ctx context.Context, mark []byte, key string) (*current,
 // what it could not use, a session that had been renewed, one that cannot be
 // read, or the two of which it carried one too many.
 func (s *session) destroy(ctx context.Context) error {
+	// A mark would tell where a session went that is not found, but marks end.
+	missed := false
 	for _, key := range s.trail { // first: until its own is gone, the session lives
-		if _, err := s.erase(ctx, key, nil); err != nil {
+		found, err := s.erase(ctx, key, nil)
+		if err != nil {
 			return err
 		}
+		missed = missed || !found && time.Since(s.since) >= markTTL
 	}
-	missed := false
 	if s.stored {
 		found, err := s.erase(ctx, s.key, s.raw[:s.rec.Prefix])
 		if err != nil {
 			return err
 		}
-		// A mark would have told where it went, if there was one, but marks end.
-		missed = !found && time.Since(s.asOf) >= markTTL
+		missed = missed || !found && time.Since(s.asOf) >= markTTL
 	}
 	if missed {
 		s.event(EventGone, ErrGone)
@@ -212,12 +199,16 @@ func (s *session) reload(ctx context.Context) error {
 		s.forget()
 		return nil
 	}
-	raw, rec, live, left, _, err := s.again(ctx)
+	raw, left, _, err := s.again(ctx)
 	if err != nil {
 		return err
 	}
-	s.m.assign(s.live, live)
-	s.adopt(raw, rec, encoded{s.m.codecOf(&rec), rec.Payload}, left)
+	at, err := s.meet(raw)
+	if err != nil {
+		return err
+	}
+	s.put(at.live)
+	s.adopt(&at, left)
 	return nil
 }
 
@@ -226,7 +217,10 @@ func (s *session) touch(ctx context.Context) error {
 	if !s.stored {
 		return nil
 	}
-	_, _, _, left, touched, err := s.again(ctx)
+	raw, left, touched, err := s.again(ctx)
+	if err == nil {
+		_, err = s.meet(raw)
+	}
 	if err != nil {
 		return err
 	}
@@ -239,23 +233,20 @@ func (s *session) touch(ctx context.Context) error {
 }
 
 // again loads what is under the session's key now, and touches it if the store can.
-func (s *session) again(ctx context.Context) (raw []byte, rec Record, live any, left time.Duration, touched bool, err error) {
+func (s *session) again(ctx context.Context) (raw []byte, left time.Duration, touched bool, err error) {
 	touch := s.ttl(&s.rec)
 	if touch <= 0 {
-		return nil, rec, nil, 0, false, s.end()
+		return nil, 0, false, s.end()
 	}
 	if s.m.timeout[class(s.rec.Remembered)].idle == 0 && s.rec.Idle == 0 {
 		touch = 0
 	}
 	raw, left, err = s.m.store.Load(ctx, s.key, touch)
-	if err = s.check(err); err == nil {
-		rec, live, err = s.m.read(raw)
+	if err = s.check(err); errors.Is(err, ErrNotFound) {
+		err = s.end()
 	}
 	if touched = touch == 0 || left == touch; !touched && err == nil {
 		s.event(EventTouchSkipped, nil)
 	}
-	if errors.Is(err, ErrNotFound) || err == nil && rec.Successor != nil {
-		err = s.end()
-	}
-	return raw, rec, live, left, touched, err
+	return raw, left, touched, err
 }

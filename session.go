@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"reflect"
-	"slices"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -36,6 +34,8 @@ type session struct {
 	lines   [2]string // for the header: one array instead of two
 	skipped bool
 
+	inside atomic.Pointer[string] // the goroutine that is in the function of an Update
+
 	look  sync.Mutex
 	live  any       // the handler's *T; nil until somebody looks
 	fresh []byte    // live encoded at birth, where T is Defaulted
@@ -50,10 +50,12 @@ type session struct {
 	raw     []byte // the stored bytes; rec is views into them
 	rec     Record
 	base    encoded   // T as loaded or last saved
+	doubt   *stored   // a save since then that was not answered
 	asOf    time.Time // when rec was in the store
 	seen    time.Time // the last touch or write
 	until   time.Time // when the store will forget it
 	trail   []string  // keys of sessions behind its tokens that it could not use
+	since   time.Time // when the first of them was known to be there
 	void    string    // the token of the session it destroyed
 	renewed bool      // its token was, by another request, moments ago
 	gone    bool
@@ -69,72 +71,72 @@ type session struct {
 	op      string
 }
 
-// encoded is a T and the codec that wrote it.
+// encoded is a T, the codec that wrote it, and whose it is.
 type encoded struct {
 	codec Codec
 	data  []byte
+	owner string // what SessionOwner says, where T is Owned
+	own   bool   // written by this process, and nothing else in it
 }
 
-func (s *session) adopt(raw []byte, rec Record, base encoded, left time.Duration) {
-	s.raw, s.rec, s.base = raw, rec, base
+// adopt makes a record that is in the store the one that the session goes by.
+func (s *session) adopt(at *stored, left time.Duration) {
+	s.raw, s.rec, s.base = at.raw, at.rec, at.base
+	s.rec.ID = idOf(&s.rec, s.key)
+	s.doubt = nil
 	s.asOf = time.Now()
 	s.seen, s.until = s.asOf, s.asOf.Add(left)
 }
 
 // changed encodes *T by the codec of what was loaded and tells whether that is
-// another T. Bytes that differ prove nothing: msgpack leaves most maps
-// unsorted, and another build may have written the record.
+// another T.
 //
 // look is held while it encodes: whoever looks for the first time meanwhile, a
 // handler given up by TimeoutHandler say, gets *T when that is done.
 func (s *session) changed() (mine encoded, changed bool, err error) {
 	buf := scratch.Get().(*[]byte)
 	defer scratch.Put(buf)
-	base, data, err := s.encode((*buf)[:0])
+	base, mine, err := s.encode((*buf)[:0])
 	if err != nil {
 		return mine, false, err
 	}
-	if cap(data) <= maxScratch {
-		*buf = data
+	if cap(mine.data) <= maxScratch {
+		*buf = mine.data
 	}
-	if bytes.Equal(data, base.data) {
+	if s.doubt == nil && bytes.Equal(mine.data, base.data) {
 		return base, false, nil
 	}
-	codec := base.codec
-	data = bytes.Clone(data)
-	mine = encoded{codec, data}
-	loaded := s.m.blank()
-	if codec.Unmarshal(base.data, loaded) != nil {
-		return mine, true, nil
-	}
-	if bytes.Equal(data, reencode(codec, loaded)) { // so a NaN, unlike itself, is no change
-		return mine, false, nil
-	}
-	now := s.m.blank()
-	same := codec.Unmarshal(data, now) == nil && reflect.DeepEqual(now, loaded)
-	return mine, !same, nil
+	mine.data = bytes.Clone(mine.data)
+	return mine, s.doubt != nil || s.m.differ(base, mine), nil
 }
 
 // encode appends *T to dst, by the codec of what it is compared with.
-func (s *session) encode(dst []byte) (base encoded, data []byte, err error) {
+func (s *session) encode(dst []byte) (base, mine encoded, err error) {
 	s.look.Lock()
 	defer s.look.Unlock()
 	if s.auto && s.outlived() {
-		return base, nil, errLeft
+		return base, mine, errLeft
 	}
 	if s.live == nil {
 		s.birth()
 	}
 	if base = s.base; base.codec == nil {
-		base = encoded{s.m.Codec, s.m.zero}
+		base = encoded{codec: s.m.Codec, data: s.m.zero, own: true}
 		if s.fresh != nil {
 			base.data = s.fresh
 		}
 	}
-	if data, err = appendMarshal(dst, base.codec, s.live); err != nil {
-		return base, nil, fmt.Errorf("sessions: encoding %s: %w", s.m.name, err)
+	mine, err = s.m.encodeBy(base.codec, dst, s.live)
+	return base, mine, err
+}
+
+// encodeBy appends v, a *T, to dst.
+func (m *core) encodeBy(codec Codec, dst []byte, v any) (encoded, error) {
+	data, err := appendMarshal(dst, codec, v)
+	if err != nil {
+		return encoded{}, fmt.Errorf("sessions: encoding %s: %w", m.name, err)
 	}
-	return base, data, nil
+	return encoded{codec, data, m.owner(v), true}, nil
 }
 
 // scratch holds an encoding for the time of a comparison.
@@ -152,36 +154,6 @@ func appendMarshal(dst []byte, c Codec, v any) ([]byte, error) {
 	return c.Marshal(v)
 }
 
-// payload is what to store in place of rec: T by Config.Codec, unless rec
-// holds fields that T does not know. Those stay, and with them rec's codec.
-func (s *session) payload(rec *Record, mine encoded) (encoded, error) {
-	stored := s.m.codecOf(rec)
-	foreign := s.m.foreign(stored, rec.Payload)
-	target := s.m.Codec
-	if len(foreign) > 0 {
-		target = stored
-	}
-	if target.Name() != mine.codec.Name() {
-		data, err := target.Marshal(s.live)
-		if err != nil {
-			return mine, fmt.Errorf("sessions: encoding %s: %w", s.m.name, err)
-		}
-		mine = encoded{target, data}
-	}
-	if len(foreign) == 0 {
-		return mine, nil
-	}
-	codec := target.(FieldCodec)
-	fields, err := codec.Split(mine.data)
-	if err == nil {
-		mine.data, err = codec.Join(append(fields, foreign...))
-	}
-	if err != nil {
-		return mine, fmt.Errorf("sessions: keeping fields unknown to %s: %w", s.m.name, err)
-	}
-	return mine, nil
-}
-
 // commit is steps 6 and 7: it brings *T into the store if it has changed.
 func (s *session) commit(ctx context.Context) error {
 	rewrite := s.stored && s.m.Rewrite && !s.wrote
@@ -197,22 +169,11 @@ func (s *session) commit(ctx context.Context) error {
 		return s.end()
 	case s.over() || !changed && !rewrite && !initial:
 		return nil
-	}
-	if s.auto { // a verb has its time already
-		var cancel context.CancelFunc
-		ctx, cancel = s.detach(ctx)
-		defer cancel()
-	}
-	if !s.stored {
+	case !s.stored:
 		return s.create(ctx, mine, s.newRecord())
 	}
-	before := s.outcome
-	err = s.write(ctx, mine, changed)
-	if !changed { // Rewrite has nothing to lose and nothing to tell
-		s.outcome = before
-		if errors.Is(err, ErrGone) {
-			err = nil
-		}
+	if err = s.write(ctx, &change{mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
+		err = nil // Rewrite has nothing to lose
 	}
 	return err
 }
@@ -233,124 +194,79 @@ func (s *session) newRecord() Record {
 }
 
 // create stores a new session under a new token. The header must not have
-// gone: nobody could ever come back to a session without its token.
+// gone: nobody could ever come back to a session without its token. Whoever is
+// somebody's from the start has just signed in.
 func (s *session) create(ctx context.Context, mine encoded, rec Record) error {
 	if s.sent {
 		return ErrCommitted
 	}
-	rec.Codec, rec.Payload = []byte(mine.codec.Name()), mine.data
-	token, key, raw, rec, err := s.mint(ctx, rec)
+	ctx, cancel := s.detach(ctx)
+	defer cancel()
+	signedIn := mine.owner != "" || !rec.Authenticated.IsZero()
+	if signedIn {
+		rec.Authenticated = rec.Created
+	}
+	payload, err := s.m.payload(&Record{}, mine)
 	if err != nil {
 		return err
 	}
+	s.m.fill(&rec, payload)
+	token, key, at, err := s.mint(ctx, rec)
+	if err != nil {
+		return err
+	}
+	at.base = payload
 	s.token, s.key, s.stored, s.wrote = token, key, true, true
-	rec.ID = idOf(&rec, key)
-	s.adopt(raw, rec, mine, s.ttl(&rec))
+	s.adopt(&at, s.ttl(&at.rec))
 	s.outcome = OutcomeCreated
 	s.event(EventCreated, nil)
+	if signedIn {
+		s.event(EventSignedIn, nil)
+	}
 	return nil
 }
 
+// fill puts a T into a record.
+func (m *core) fill(rec *Record, payload encoded) {
+	rec.Codec, rec.Payload, rec.Version = []byte(payload.codec.Name()), payload.data, m.version
+	if m.owned {
+		rec.Owner = []byte(payload.owner)
+	}
+}
+
 // mint stores rec under a token of its own.
-func (s *session) mint(ctx context.Context, rec Record) (token, key string, raw []byte, sealed Record, err error) {
+func (s *session) mint(ctx context.Context, rec Record) (token, key string, at stored, err error) {
 	m := s.m
 	if m.Label != nil && s.r != nil {
 		rec.Label = truncate(m.Label(s.r), maxLabel)
 	}
-	nonce := m.nonce()
-	rec.Writes = pushWrite(rec.Writes, nonce)
+	rec.Writes = pushWrite(rec.Writes, m.nonce())
 	for range 3 {
 		drawn, err := m.NewToken()
 		if err != nil {
-			return "", "", nil, rec, fmt.Errorf("sessions: Config.NewToken: %w", err)
+			return "", "", at, fmt.Errorf("sessions: Config.NewToken: %w", err)
 		}
 		token = m.Layout.Mint(drawn, rec.Remembered)
 		if _, _, ok := m.Layout.Parse(token); !ok {
-			return "", "", nil, rec, errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn")
+			return "", "", at, errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn")
 		}
 		key = m.Layout.Key(m.Realm, token)
-		if raw, sealed, err = m.seal(rec); err != nil {
-			return "", "", nil, rec, err
+		if at.raw, at.rec, err = m.seal(rec); err != nil {
+			return "", "", at, err
 		}
-		err = s.check(m.store.Create(ctx, key, raw, s.ttl(&sealed)))
+		err = s.check(m.store.Create(ctx, key, at.raw, s.ttl(&at.rec)))
 		if errors.Is(err, ErrExists) {
 			// Either the reply to our own first attempt was lost, or
 			// NewToken repeats itself.
 			there, _, err := m.store.Load(ctx, key, 0)
-			if err = s.check(err); err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(there, raw[:sealed.Prefix]) {
-				return token, key, raw, sealed, err
+			if err = s.check(err); err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(there, at.raw[:at.rec.Prefix]) {
+				return token, key, at, unsure(err)
 			}
 			continue
 		}
-		return token, key, raw, sealed, err
+		return token, key, at, unsure(err)
 	}
-	return "", "", nil, rec, fmt.Errorf("sessions: Config.NewToken: %w: it draws the same token again and again", ErrExists)
-}
-
-// write replaces the stored record. Where another write has come in between,
-// the later one stands; where the session has ended, it stays ended.
-func (s *session) write(ctx context.Context, mine encoded, changed bool) error {
-	nonce := s.m.nonce()
-	for {
-		next := s.rec
-		next.Writes = pushWrite(next.Writes, nonce)
-		payload, err := s.payload(&s.rec, mine)
-		if err != nil {
-			return err
-		}
-		next.Codec, next.Payload = []byte(payload.codec.Name()), payload.data
-		raw, next, err := s.m.seal(next)
-		if err != nil {
-			return err
-		}
-		ttl := s.ttl(&next)
-		if ttl <= 0 {
-			s.event(EventExpired, nil)
-			_, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], nil, 0)
-			_ = s.check(err) // its expiry in the store is near anyway
-			return s.end()
-		}
-		current, err := s.m.store.CompareAndSwap(ctx, s.key, s.raw[:s.rec.Prefix], raw, ttl)
-		switch err = s.check(err); {
-		case err == nil:
-			s.adopt(raw, next, payload, ttl)
-			s.saved()
-			return nil
-		case errors.Is(err, ErrNotFound):
-			return s.end()
-		case !errors.Is(err, ErrConflict):
-			return err
-		}
-		rec, _, err := s.m.read(current)
-		switch {
-		case err != nil:
-			return err
-		case rec.Successor != nil:
-			return s.end()
-		}
-		s.raw, s.rec = current, rec
-		if wrote(&rec, nonce) || bytes.Equal(current, raw) { // the reply to our own write was lost
-			s.base = payload
-			s.saved()
-			return nil
-		}
-		if !changed { // theirs stands: Rewrite has nothing to put in its place
-			s.wrote = true
-			return nil
-		}
-		s.event(EventConflict, nil)
-		if ctx.Err() != nil {
-			return ErrConflict
-		}
-	}
-}
-
-func (s *session) saved() {
-	s.wrote = true
-	if s.outcome == OutcomeUnchanged {
-		s.outcome = OutcomeChanged
-	}
-	s.event(EventSaved, nil)
+	return "", "", at, fmt.Errorf("sessions: Config.NewToken: %w: it draws the same token again and again", ErrExists)
 }
 
 // end notes that the session has ended elsewhere.
@@ -388,8 +304,23 @@ func class(remembered bool) int {
 
 // lock begins a verb or a commit.
 func (s *session) lock(op string) {
-	s.mu.Lock()
+	s.own()
 	s.op, s.began = op, time.Now()
+}
+
+// own locks s for what the response needs of it. In the function of an Update
+// it would wait for its own end.
+func (s *session) own() {
+	if s.updating() {
+		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
+	}
+	s.mu.Lock()
+}
+
+// updating says that the caller is in the function of an Update.
+func (s *session) updating() bool {
+	by := s.inside.Load()
+	return by != nil && *by == goroutine()
 }
 
 // release ends it and tells what happened.
@@ -400,28 +331,4 @@ func (s *session) release() {
 	for _, e := range events {
 		s.m.tell(s, e)
 	}
-}
-
-// nonce names a write: the process and a number of its own.
-func (m *core) nonce() []byte {
-	b := append(make([]byte, 0, 24), m.writer...)
-	return strconv.AppendUint(append(b, '.'), m.writes.Add(1), 36)
-}
-
-// pushWrite puts a process's newest write first and drops its former one.
-func pushWrite(writes [8][]byte, nonce []byte) [8][]byte {
-	next := [8][]byte{nonce}
-	writer := nonce[:bytes.IndexByte(nonce, '.')+1]
-	n := 1
-	for _, w := range writes {
-		if n < len(next) && len(w) > 0 && !bytes.HasPrefix(w, writer) {
-			next[n] = w
-			n++
-		}
-	}
-	return next
-}
-
-func wrote(r *Record, nonce []byte) bool {
-	return slices.ContainsFunc(r.Writes[:], func(w []byte) bool { return bytes.Equal(w, nonce) })
 }

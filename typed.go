@@ -2,9 +2,9 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
-	"time"
 )
 
 // FromContext returns the session of the request that ctx belongs to: a live
@@ -84,14 +84,14 @@ func (m *Manager[T]) Save(ctx context.Context) error {
 // the request had changed is lost. A session that was never stored becomes
 // fresh.
 func (m *Manager[T]) Reload(ctx context.Context) error {
-	return m.do(ctx, "reload", func(ctx context.Context, s *session) error { return s.reload(ctx) })
+	return m.do(ctx, "reload", within((*session).reload))
 }
 
 // Touch restarts the idle timeout, as loading the session did: for a handler
 // that runs long, or a request that [Config].Passive made passive. It does
 // nothing for a session that was never stored.
 func (m *Manager[T]) Touch(ctx context.Context) error {
-	return m.do(ctx, "touch", func(ctx context.Context, s *session) error { return s.touch(ctx) })
+	return m.do(ctx, "touch", within((*session).touch))
 }
 
 // A SignInOption changes what [Manager.SignIn] does.
@@ -116,28 +116,17 @@ const Remembered SignInOption = 1
 // until a SignIn or Renew succeeds, or Reload or Destroy resets T.
 func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	return m.do(ctx, "sign in", func(ctx context.Context, s *session) error {
-		now := time.Now()
-		change := func(r *Record) {
-			r.Created, r.Authenticated, r.Remembered = now, now, false
-			r.Idle, r.Attrs = 0, nil // the Layout's to choose again
-			for _, o := range opts {
-				r.Remembered = r.Remembered || o == Remembered
-			}
-		}
-		if s.stored {
-			return s.renew(ctx, change, EventSignedIn)
-		}
-		mine, _, err := s.changed()
-		if err != nil {
+		renew := signIn(s.began, opts)
+		mine, changed, err := s.changed()
+		switch {
+		case err != nil:
 			return err
+		case s.stored:
+			return s.write(ctx, &change{mine: mine, changed: changed, renew: renew, kind: EventSignedIn})
 		}
 		rec := s.newRecord()
-		change(&rec)
-		if err := s.create(ctx, mine, rec); err != nil {
-			return err
-		}
-		s.event(EventSignedIn, nil)
-		return nil
+		renew(&rec)
+		return s.create(ctx, mine, rec)
 	})
 }
 
@@ -150,7 +139,11 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 		if !s.stored {
 			return s.commit(ctx)
 		}
-		return s.renew(ctx, func(*Record) {}, EventRenewed)
+		mine, changed, err := s.changed()
+		if err != nil {
+			return err
+		}
+		return s.write(ctx, &change{mine: mine, changed: changed, renew: func(*Record) {}, kind: EventRenewed})
 	})
 }
 
@@ -164,7 +157,7 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 // request that took longer than ten seconds and no longer finds the session,
 // which may have been destroyed or renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
-	return m.do(ctx, "destroy", func(ctx context.Context, s *session) error { return s.destroy(ctx) })
+	return m.do(ctx, "destroy", within((*session).destroy))
 }
 
 // Info tells what is known about the session besides T; the zero Info if ctx
@@ -174,8 +167,10 @@ func (m *Manager[T]) Info(ctx context.Context) Info {
 	if s == nil {
 		return Info{}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if !s.updating() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+	}
 	s.notice()
 	s.id()
 	return s.info()
@@ -189,12 +184,14 @@ func (m *Manager[T]) find(ctx context.Context) *session {
 	return s
 }
 
-// do runs one verb: alone, in its own time, and into the header before anybody
-// is told.
+// do runs one verb: alone, and into the header before anybody is told.
 func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Context, *session) error) error {
 	s := m.find(ctx)
-	if s == nil {
+	switch {
+	case s == nil:
 		return ErrNoSession
+	case s.updating():
+		return fmt.Errorf("sessions: %s in the function of an Update: return from it before", op)
 	}
 	s.lock(op)
 	defer s.release()
@@ -204,20 +201,22 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 		return ErrGone
 	}
 	signs := op == "sign in" || op == "renew"
-	if s.barred != nil && (op == "save" || op == "commit") {
+	saves := op == "save" || op == "commit" || op == "update"
+	if s.barred != nil && saves {
 		return s.barred
 	}
-	ctx, cancel := s.detach(ctx)
-	defer cancel()
 	outcome, token := s.outcome, s.token
 	err := verb(ctx, s)
+	callers, refused := errors.AsType[*callersError](err)
 	switch {
+	case refused && op == "update":
+		return callers.err
 	case err != nil:
 		s.failed(err)
 		if signs {
 			s.barred = err
 		}
-		if signs || op == "save" || op == "commit" || s.gone {
+		if signs || saves || s.gone {
 			s.told = err
 		}
 	case op != "touch":
@@ -229,11 +228,62 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 	return err
 }
 
+// within gives a verb the time of one operation.
+func within(verb func(*session, context.Context) error) func(context.Context, *session) error {
+	return func(ctx context.Context, s *session) error {
+		ctx, cancel := s.detach(ctx)
+		defer cancel()
+		return verb(s, ctx)
+	}
+}
+
 // Defaulted is implemented by a *T whose fresh value is not the zero value:
 // SessionDefaults fills it in for a new session, and for one that was
 // destroyed. A stored record is decoded into a zero T. What it draws at random
 // is drawn again for each visitor until T has changed and is stored.
 type Defaulted interface{ SessionDefaults() }
+
+// Owned is implemented by a *T that knows whose session it is: SessionOwner
+// returns the user's ID, "" for nobody. It is kept beside T, see [Info].Owner.
+//
+// A save that changes the owner renews the token by itself: to another owner it
+// is [Manager.SignIn] without options, to none it is [Manager.Renew], and
+// AuthenticatedAt is reset. So session fixation (OWASP Session Management) is
+// not a matter of remembering a call. After the response has begun there is no
+// new token: the change is [ErrCommitted]. Where the stored session has another
+// owner than the one that a request loaded, the request's change is not merged
+// into it: [ErrGone].
+//
+// SessionOwner is asked often, of a zero T too, and answers from T alone.
+type Owned interface{ SessionOwner() string }
+
+// Versioned is implemented by a *T whose meaning has changed in a way that
+// adding and removing fields does not cover.
+//
+// SessionVersion returns T's version, the same number always: 1 or more, for a
+// T that was never Versioned was 0. A record of an older version is given to
+// UpgradeSession on a zero T: decode decodes the old data into whatever has the
+// old shape, and may be called more than once; fields that T does not know are
+// not kept. The upgrade alone is no change: it is stored with the next one. Its
+// error, or a panic, is a [*DecodeError]: the visitor starts fresh, and the
+// record stays.
+//
+// A record of a newer version is never overwritten, though Destroy ends it:
+// loading it is [ErrNewerVersion]. While a fleet changes over, old builds answer so for the sessions that
+// new ones have written, and for builds from before T was Versioned every
+// version is newer.
+type Versioned interface {
+	SessionVersion() int
+	UpgradeSession(from int, decode func(v any) error) error
+}
+
+// owner is whose v, a *T, is.
+func (m *core) owner(v any) string {
+	if !m.owned {
+		return ""
+	}
+	return v.(Owned).SessionOwner()
+}
 
 // A DecodeError says that a stored record cannot be read: it is broken, or
 // foreign, or larger than [Config].MaxSize. The record is left as it is.

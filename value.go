@@ -59,7 +59,7 @@ func (s *session) birth() {
 // pointer that the handler may hold.
 func (s *session) forget() {
 	s.token, s.key, s.trail, s.stored, s.renewed, s.gone, s.told, s.barred = "", "", nil, false, false, false, nil, nil
-	s.raw, s.rec, s.base = nil, Record{}, encoded{}
+	s.raw, s.rec, s.base, s.doubt, s.since = nil, Record{}, encoded{}, nil, time.Time{}
 	s.look.Lock()
 	defer s.look.Unlock()
 	s.fresh = nil

@@ -1,0 +1,300 @@
+package sessions
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/typedsessions/sessions/internal/merge"
+)
+
+// A ConflictPolicy says what a save does when another one came in between: the
+// two requests loaded the same record, and both have changed it. Under none of
+// them does a save bring back a session that has ended, or write into one that
+// now belongs to somebody else: both are [ErrGone].
+type ConflictPolicy int
+
+const (
+	// ConflictMerge merges by top-level field. A field that this request has
+	// changed wins, every other keeps what is stored, also those that T does
+	// not know. Fields that must agree with each other belong in one nested
+	// struct, which is one field. [Merging] replaces the rule by T's own. With
+	// a [Codec] that is no [FieldCodec] it is ConflictLastWrite.
+	ConflictMerge ConflictPolicy = iota
+	// ConflictLastWrite lets the later save stand, as a whole.
+	ConflictLastWrite
+	// ConflictReject lets the earlier save stand; the later one is [ErrConflict].
+	ConflictReject
+)
+
+// Merging is implemented by a *T that knows better than [ConflictMerge] how two
+// requests' changes go together: counters that add up, sets that unite.
+//
+// MergeSession is called on what this request has made of T, with what the
+// request had loaded and with what is stored now. It brings theirs into its
+// receiver, and the result is saved and becomes *T. All three are values
+// decoded afresh. It is called again when yet another save comes in between, so it changes
+// nothing else. Its error fails the save, unchanged.
+type Merging[T any] interface {
+	MergeSession(base, theirs *T) error
+}
+
+// stored is a record as it is in the store.
+type stored struct {
+	raw  []byte
+	rec  Record
+	base encoded // its T
+	live any     // the same decoded; nil for the record that the request's T came from
+}
+
+// A meeting is what came of two requests that have written one session.
+type meeting struct {
+	live  any      // T after it; nil if the request's own is that already
+	taken []string // fields that the other one has changed
+	lost  []string // fields that both have, to different values: this request's stand
+	over  bool     // the other one's T was replaced as a whole
+}
+
+// merge makes one payload of what was loaded, mine, and what theirs has become.
+// What a save that was not answered had sent is another base: who sets a field
+// back to what was loaded has changed it.
+func (m *core) merge(base, mine encoded, theirs *stored, doubt *stored) (encoded, meeting, error) {
+	target := m.target(&theirs.rec)
+	c, ok := target.(FieldCodec)
+	if m.OnConflict == ConflictLastWrite || !ok && m.mergeSession == nil {
+		return mine, meeting{over: true}, nil
+	}
+	fail := func(err error) (encoded, meeting, error) {
+		return mine, meeting{}, fmt.Errorf("sessions: merging two %s: %w", m.name, err)
+	}
+	from := []encoded{base, mine, theirs.base}
+	if doubt != nil {
+		from = append(from, doubt.base)
+	}
+	docs, lives := make([][]byte, len(from)), make([]any, len(from))
+	for i, e := range from {
+		lives[i] = m.blank()
+		err := e.codec.Unmarshal(e.data, lives[i])
+		if err == nil {
+			docs[i], err = target.Marshal(lives[i])
+		}
+		if err != nil {
+			return fail(err)
+		}
+	}
+	if m.mergeSession != nil {
+		if err := m.mergeSession(lives[1], lives[0], lives[2]); err != nil {
+			return mine, meeting{}, err
+		}
+		data, err := target.Marshal(lives[1])
+		if err != nil {
+			return fail(err)
+		}
+		return encoded{target, data, m.owner(lives[1]), true}, meeting{live: lives[1]}, nil
+	}
+
+	fields := make([][]merge.Field, len(docs))
+	for i, d := range docs {
+		f, err := c.Split(d)
+		if err != nil {
+			return fail(err)
+		}
+		fields[i] = plain(f)
+	}
+	same := m.same(c)
+	ours := slices.Collect(merge.Diff(fields[0], fields[1], true, same))
+	for _, f := range fields[3:] {
+		ours = slices.AppendSeq(ours, merge.Diff(f, fields[1], true, same))
+	}
+	var met meeting
+	for name := range merge.Diff(fields[0], fields[2], true, same) {
+		switch {
+		case !slices.Contains(ours, name):
+			met.taken = append(met.taken, name)
+		case !same(name, merge.Find(fields[1], name, 0), merge.Find(fields[2], name, 0)):
+			met.lost = append(met.lost, name)
+		}
+	}
+	doc := fields[2]
+	if theirs.base.codec.Name() == c.Name() { // with the fields that T does not know, and all as it was written
+		f, err := c.Split(theirs.base.data)
+		if err != nil {
+			return fail(err)
+		}
+		doc = plain(f)
+	}
+	data, err := c.Join(public(merge.Apply(doc, fields[1], ours)))
+	if err != nil {
+		return fail(err)
+	}
+	merged := m.blank()
+	if err := c.Unmarshal(data, merged); err != nil {
+		return fail(err)
+	}
+	if len(met.taken) > 0 {
+		met.live = merged
+	}
+	return encoded{codec: c, data: data, owner: m.owner(merged)}, met, nil
+}
+
+// target is the codec to store in place of a record: Config.Codec, unless the
+// record holds fields that T does not know. Those stay, and with them the codec.
+func (m *core) target(rec *Record) Codec {
+	if len(m.foreign(rec)) > 0 {
+		return m.codecOf(rec)
+	}
+	return m.Codec
+}
+
+// foreign returns the fields of a record that T does not know. A T that encodes
+// itself knows all there is; one that has upgraded itself has taken what it needs.
+func (m *core) foreign(rec *Record) Fields {
+	c, ok := m.codecOf(rec).(FieldCodec)
+	if !ok || len(rec.Payload) == 0 || rec.Version != m.version {
+		return nil
+	}
+	known := m.names[c.Name()]
+	if known == nil || m.knows(c, rec.Payload) {
+		return nil
+	}
+	fields, err := c.Split(rec.Payload)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(fields, func(f Field) bool { return known[f.Name] })
+}
+
+// knows says that T knows every field of a document that it was decoded from.
+func (m *core) knows(c FieldCodec, data []byte) bool {
+	known, all := m.names[c.Name()], true
+	look := func(name, _ []byte) { all = all && known[string(name)] }
+	if w, ok := c.(interface {
+		Walk([]byte, func(name, value []byte)) error
+	}); ok {
+		return w.Walk(data, look) == nil && all
+	}
+	fields, err := c.Split(data)
+	for _, f := range fields {
+		look([]byte(f.Name), nil)
+	}
+	return err == nil && all
+}
+
+// payload is what to store in place of rec: T, and the fields of rec that T does
+// not know.
+func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
+	foreign, target := m.foreign(rec), m.Codec
+	if len(foreign) > 0 {
+		target = m.codecOf(rec)
+	}
+	if target.Name() != mine.codec.Name() {
+		v := m.blank()
+		err := mine.codec.Unmarshal(mine.data, v)
+		if err == nil {
+			mine.data, err = target.Marshal(v)
+		}
+		if err != nil {
+			return mine, fmt.Errorf("sessions: encoding %s: %w", m.name, err)
+		}
+		mine.codec = target
+	}
+	if len(foreign) == 0 {
+		return mine, nil
+	}
+	c := target.(FieldCodec)
+	fields, err := c.Split(mine.data)
+	if err == nil {
+		known := len(fields)
+		for _, f := range foreign {
+			if !slices.ContainsFunc(fields[:known], func(g Field) bool { return f.Name == g.Name }) {
+				fields = append(fields, f)
+			}
+		}
+		mine.data, err = c.Join(fields)
+		mine.own = false
+	}
+	if err != nil {
+		return mine, fmt.Errorf("sessions: keeping fields unknown to %s: %w", m.name, err)
+	}
+	return mine, nil
+}
+
+// differ says that two encodings by one codec are of different T's. Bytes that
+// differ prove nothing: msgpack leaves most maps unsorted, and another build may
+// have written one of them.
+func (m *core) differ(was, is encoded) bool {
+	c, ok := was.codec.(FieldCodec)
+	known := m.names[was.codec.Name()]
+	switch {
+	case !ok || known == nil:
+		return !m.alike(was, is)
+	case was.own && is.own && !merge.Permuted(was.data, is.data) && m.knows(c, was.data):
+		return true // one encoder wrote both, and there is nothing else in them
+	}
+	before, err := c.Split(was.data)
+	if err != nil {
+		return true
+	}
+	after, err := c.Split(is.data)
+	if err != nil {
+		return true
+	}
+	before = slices.DeleteFunc(before, func(f Field) bool { return !known[f.Name] })
+	for range merge.Diff(plain(before), plain(after), was.own && is.own, m.same(c)) {
+		return true
+	}
+	return false
+}
+
+// same compares two values of one field by what T makes of them.
+func (m *core) same(c FieldCodec) func(name string, a, b []byte) bool {
+	return func(name string, a, b []byte) bool {
+		var docs [2][]byte
+		for i, value := range [][]byte{a, b} {
+			var fields Fields
+			if value != nil {
+				fields = Fields{{name, value}}
+			}
+			var err error
+			if docs[i], err = c.Join(fields); err != nil {
+				return false
+			}
+		}
+		return m.alike(encoded{codec: c, data: docs[0]}, encoded{codec: c, data: docs[1]})
+	}
+}
+
+// alike decodes and compares. A NaN, unlike itself, is no difference where it is encoded alike.
+func (m *core) alike(a, b encoded) bool {
+	x, y := m.blank(), m.blank()
+	if a.codec.Unmarshal(a.data, x) != nil || b.codec.Unmarshal(b.data, y) != nil {
+		return false
+	}
+	return reflect.DeepEqual(x, y) || bytes.Equal(reencode(m.Codec, x), reencode(m.Codec, y))
+}
+
+func plain(fields Fields) []merge.Field {
+	out := make([]merge.Field, len(fields))
+	for i, f := range fields {
+		out[i] = merge.Field(f)
+	}
+	return out
+}
+
+func public(fields []merge.Field) Fields {
+	out := make(Fields, len(fields))
+	for i, f := range fields {
+		out[i] = Field(f)
+	}
+	return out
+}
+
+// checkPolicy refuses a policy that there is not.
+func (m *core) checkPolicy() error {
+	if m.OnConflict < ConflictMerge || m.OnConflict > ConflictReject {
+		return errors.New("sessions: Config.OnConflict: it is none of ConflictMerge, ConflictLastWrite and ConflictReject")
+	}
+	return nil
+}
