@@ -1,0 +1,107 @@
+package peers_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/typedsessions/sessions"
+)
+
+// A peer is one library with its store.
+type peer struct {
+	name    string
+	modules []string // whose versions belong in the table
+	// deaf says that its server does not notice a client that hangs up.
+	deaf bool
+	// start serves h's routes on sessions kept in the Redis at addr.
+	start func(t *testing.T, addr string, h *hall) (url string)
+}
+
+// peers are the columns of the table.
+var peers = [...]peer{scsPeer, gorillaPeer, fiberPeer, oursPeer}
+
+// A session is what the routes need of each peer.
+type session interface {
+	get(field string) string
+	set(field, value string)
+	increment() error // of the field "Count"
+	renew() error
+	destroy() error
+	save() error // what a handler has to do itself before it answers
+}
+
+// A page is a response, be it net/http's or fasthttp's.
+type page interface {
+	header(name, value string)
+	write(s string)
+	fail(status int)
+}
+
+// act is the handler of every route. The session has been loaded when it is
+// called; there a visit is parked.
+func act(h *hall, path string, query func(string) string, s session, p page) {
+	h.park(query("visit"))
+	field, value := query("k"), query("v")
+	var err error
+	switch path {
+	case "/read":
+	case "/set":
+		s.set(field, value)
+	case "/increment":
+		field, err = "Count", s.increment()
+	case "/renew":
+		err = s.renew()
+	case "/signout":
+		err = s.destroy()
+	case "/restart": // signed out, and the next visitor's first field
+		if err = s.destroy(); err == nil {
+			s.set(field, value)
+		}
+	case "/download":
+		p.header("Content-Disposition", "attachment")
+		p.header("ETag", `"1"`)
+		s.set(field, value)
+	case "/late": // after the first byte of the response
+		p.write("first byte\n")
+		s.set(field, value)
+	}
+	if err == nil {
+		err = s.save()
+	}
+	switch {
+	case errors.Is(err, sessions.ErrGone):
+		p.fail(http.StatusConflict)
+	case err != nil:
+		p.fail(http.StatusInternalServerError)
+	case path == "/download":
+		p.write("the page")
+	case path != "/late":
+		p.write(s.get(field))
+	}
+}
+
+// httpPage is a page of net/http.
+type httpPage struct{ w http.ResponseWriter }
+
+func (p httpPage) header(name, value string) { p.w.Header().Set(name, value) }
+func (p httpPage) write(s string)            { fmt.Fprint(p.w, s) }
+func (p httpPage) fail(status int)           { http.Error(p.w, http.StatusText(status), status) }
+
+// serve is a TLS server, as Secure cookies need, that tells h when a visit's
+// client has gone and when its handler is done.
+func serve(t *testing.T, h *hall, handler http.Handler) (url string) {
+	t.Helper()
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer h.enter(r.Context(), r.URL.Query().Get("visit"))()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// idle is the timeout of those that have one that restarts with activity.
+const idle = time.Hour
