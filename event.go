@@ -64,7 +64,7 @@ const (
 
 	EventExpired     // a session past its Lifetime was found and deleted
 	EventGone        // a change was dropped because its session had ended
-	EventMerged      // a save was merged with another one that came in between; Fields are taken from that one
+	EventMerged      // a save was merged with another one that came in between; Fields are taken from that one. A Merging T tells of none
 	EventConflict    // two saves met, and of Fields, or without those of the whole T, only the later one's values stand; or with Err, the save was refused
 	EventUndecodable // a stored record cannot be read; it is left as it is
 	EventTwoSessions // a request carried two valid sessions; neither was used

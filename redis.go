@@ -26,7 +26,9 @@ type RedisConfig struct {
 	// Timeout bounds every operation, the wait for a connection and the
 	// client's own retries included: a server that accepts and never answers
 	// costs a request this long and no longer. A nearer deadline of the
-	// caller's context wins. Default one second; negative is refused.
+	// caller's context wins. Default one second; negative is refused. Keep the
+	// client's ReadTimeout above it, or a command that the client has sent
+	// again may arrive a second time, late.
 	Timeout time.Duration
 }
 

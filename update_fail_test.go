@@ -241,19 +241,30 @@ func TestUpdateWhoseFunctionDoesNotReturn(t *testing.T) {
 			}
 		})
 
-		eachUpdatePair(t, "C9 other writers of the session go on at once after an fn that "+name, func(t *testing.T, p *updatePair) {
+	}
+	ends["returns ErrUnavailable"] = func(p *updatePair, ctx context.Context, fn func(*updateDesk)) any {
+		return p.mine.Update(ctx, func(u *updateDesk) error { fn(u); return sessions.ErrUnavailable })
+	}
+	for name, end := range ends {
+		updateBubble(t, "C9 other writers of the session go on at once after an fn that "+name, func(t *testing.T, c sessions.Codec) {
+			p := newUpdatePair(t, c)
 			ctx, _ := p.load()
-			second, _ := p.load()
-			inside, others := make(chan struct{}), make(chan error)
-			go func() {
-				<-inside
-				others <- p.mine.Update(second, func(u *updateDesk) error { u.Views++; return nil })
-			}()
-			within(t, func() {
-				end(p, ctx, func(*updateDesk) { close(inside) })
-				must(t, <-others)
+			done := make(chan error, 10)
+			end(p, ctx, func(*updateDesk) {
+				for range cap(done) {
+					ctx, _ := p.load()
+					go func() { done <- p.mine.Update(ctx, func(u *updateDesk) error { u.Views++; return nil }) }()
+				}
+				synctest.Wait() // they wait for their turn
 			})
-			p.want(updateDesk{Views: 2, Name: "ann", Tags: map[string]string{"a": "1", "b": "2"}, List: []int{1, 2}})
+			start := time.Now()
+			for range cap(done) {
+				must(t, <-done)
+			}
+			if took := time.Since(start); took > 0 {
+				t.Errorf("they go on after %v", took)
+			}
+			p.want(updateDesk{Views: 11, Name: "ann", Tags: map[string]string{"a": "1", "b": "2"}, List: []int{1, 2}})
 		})
 	}
 
@@ -303,7 +314,33 @@ func TestUpdateWhoseFunctionRefuses(t *testing.T) {
 		}
 	})
 
-	updateBubble(t, "C9 fn never sees what is older than what its request has loaded", func(t *testing.T, c sessions.Codec) {
+	updateBubble(t, "C9 fn never sees what is older than what its request has loaded: the writer before it has found that, and refused it", func(t *testing.T, c sessions.Codec) {
+		p := newUpdatePair(t, c)
+		first, _ := p.load()
+		p.elsewhere(func(s *updateDesk) { s.Views = 0 })
+		second, calls := make(chan error, 1), 0
+		err := p.mine.Update(first, func(u *updateDesk) error {
+			if calls++; calls == 1 {
+				return nil
+			}
+			p.elsewhere(func(s *updateDesk) { s.Views = 5 })
+			ctx, _ := p.load()
+			go func() { second <- p.mine.Update(ctx, buy) }()
+			synctest.Wait() // until it is its turn
+			return buy(u)
+		})
+		if err != refuse {
+			t.Errorf("the first = %v, want the refusal", err)
+		}
+		if err := <-second; err != nil {
+			t.Errorf("the second = %v, and its request has loaded 5", err)
+		}
+		if got := p.stored().Views; got != 4 {
+			t.Errorf("%d are left, want 4", got)
+		}
+	})
+
+	updateBubble(t, "C9 fn never sees what is older than what its request has loaded: the reply to the write before it was late", func(t *testing.T, c sessions.Codec) {
 		p := newUpdatePair(t, c)
 		p.elsewhere(func(s *updateDesk) { s.Views = 1 })
 		first, _ := p.load()
