@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,14 +19,15 @@ import (
 // commands for the same to the same server and does nothing else; x-raw is how
 // many times longer the request with a session takes. x-hand is that for a
 // handler that also decodes a Shop, changes it and encodes it, as everybody has to who keeps
-// one in Redis by hand. Half of their requests run before, half after.
-const rawRequests = 1000
+// one in Redis by hand. The handlers take turns of some requests each, and the
+// ratio is that of the median turns: what slows the machine for a while slows them all.
+const turn = 40
 
 // A raw handler is what a request would cost without the library.
 func raw(b *testing.B, do func(ctx context.Context) error) *baseline { return beside(b, "x-raw", do) }
 
 func beside(b *testing.B, name string, do func(ctx context.Context) error) *baseline {
-	return &baseline{name: name, cost: newCost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return &baseline{name, newCost(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := do(r.Context()); err != nil {
 			b.Error(err)
 		}
@@ -37,40 +39,44 @@ func beside(b *testing.B, name string, do func(ctx context.Context) error) *base
 type baseline struct {
 	name string
 	*cost
-	took time.Duration
 }
 
 func (c *cost) run(b *testing.B, baselines ...*baseline) {
 	b.Helper()
-	measure := func() {
-		for range 10 { // in turns, so that what slows the machine slows them all
-			for _, base := range baselines {
-				start := time.Now()
-				for range rawRequests / 20 {
-					base.serve()
-				}
-				base.took += time.Since(start)
+	contest := append([]*baseline{{"", c}}, baselines...)
+	turns := make([][]time.Duration, len(contest))
+	round := func() {
+		for i, one := range contest {
+			start := time.Now()
+			for range turn {
+				one.serve()
 			}
+			turns[i] = append(turns[i], time.Since(start))
 		}
 	}
-	for range rawRequests / 4 { // connections, pools, caches
-		for _, base := range baselines {
-			base.serve()
-		}
-		c.serve()
+	for range 5 { // connections, pools, caches
+		round()
 	}
-	measure()
+	clear(turns)
 	b.ReportAllocs()
-	for b.Loop() {
+	for n := 0; b.Loop(); n++ {
+		if n%turn == 0 {
+			b.StopTimer()
+			round()
+			b.StartTimer()
+		}
 		c.serve()
 	}
-	per := float64(b.Elapsed()) / float64(b.N)
-	measure()
 	if c.w.status != http.StatusNoContent {
 		b.Fatalf("status %d", c.w.status)
 	}
-	for _, base := range baselines {
-		b.ReportMetric(per/(float64(base.took)/rawRequests), base.name)
+	median := func(t []time.Duration) float64 {
+		slices.Sort(t)
+		return float64(t[len(t)/2])
+	}
+	own := median(turns[0])
+	for i, one := range baselines {
+		b.ReportMetric(own/median(turns[i+1]), one.name)
 	}
 }
 
