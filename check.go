@@ -27,14 +27,15 @@ func (m *core) checkType() error {
 	if err := errors.Join(errs...); err != nil {
 		return err // looking further would not come back
 	}
-	m.names = map[string]map[string]bool{}
+	m.names, m.aliases = map[string]map[string]bool{}, map[string]map[string]string{}
 	for i, c := range m.codecs {
 		paths := map[string]string{}
-		m.names[c.Name()] = map[string]bool{}
+		m.names[c.Name()], m.aliases[c.Name()] = map[string]bool{}, map[string]string{}
 		for _, f := range fieldsOf(t, c.Name(), "", false) {
 			m.names[c.Name()][f.name] = true
 			if f.alias != "" {
 				m.names[c.Name()][f.alias] = true
+				m.aliases[c.Name()][f.name] = f.alias
 			}
 			if other, ok := paths[f.name]; ok && i == 0 {
 				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.path, f.name, c.Name()))

@@ -23,7 +23,8 @@ const (
 	// struct, which is one field. [Merging] replaces the rule by T's own. With
 	// a [Codec] that is no [FieldCodec] it is ConflictLastWrite.
 	ConflictMerge ConflictPolicy = iota
-	// ConflictLastWrite lets the later save stand, as a whole.
+	// ConflictLastWrite lets the later save stand, as a whole, and with it
+	// what [Manager.Update] has not changed in a request that has also changed T otherwise.
 	ConflictLastWrite
 	// ConflictReject lets the earlier save stand; the later one is [ErrConflict].
 	ConflictReject
@@ -45,8 +46,9 @@ type Merging[T any] interface {
 type stored struct {
 	raw  []byte
 	rec  Record
-	base encoded // its T
-	live any     // the same decoded; nil for the record that the request's T came from
+	base encoded  // its T
+	live any      // the same decoded; nil for the record that the request's T came from
+	from *encoded // what T was in the request's own save that is in it
 }
 
 // A meeting is what came of two requests that have written one session.
@@ -58,9 +60,9 @@ type meeting struct {
 }
 
 // merge makes one payload of what was loaded, mine, and what theirs has become.
-// What a save that was not answered had sent is another base: who sets a field
+// What T was in a save that was not answered is another base: who sets a field
 // back to what was loaded has changed it.
-func (m *core) merge(base, mine encoded, theirs *stored, doubt *stored) (encoded, meeting, error) {
+func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (encoded, meeting, error) {
 	target := m.target(&theirs.rec)
 	c, ok := target.(FieldCodec)
 	if m.OnConflict == ConflictLastWrite || !ok && m.mergeSession == nil {
@@ -70,8 +72,8 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt *stored) (encoded
 		return mine, meeting{}, fmt.Errorf("sessions: merging two %s: %w", m.name, err)
 	}
 	from := []encoded{base, mine, theirs.base}
-	if doubt != nil {
-		from = append(from, doubt.base)
+	for _, d := range doubt {
+		from = append(from, d.mine)
 	}
 	docs, lives := make([][]byte, len(from)), make([]any, len(from))
 	for i, e := range from {
@@ -124,6 +126,11 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt *stored) (encoded
 			return fail(err)
 		}
 		doc = plain(f)
+	}
+	for _, name := range ours {
+		if alias := m.aliases[c.Name()][name]; alias != "" { // by which a cleared field would come back
+			doc = slices.DeleteFunc(doc, func(f merge.Field) bool { return f.Name == alias })
+		}
 	}
 	data, err := c.Join(public(merge.Apply(doc, fields[1], ours)))
 	if err != nil {
@@ -272,7 +279,11 @@ func (m *core) alike(a, b encoded) bool {
 	if a.codec.Unmarshal(a.data, x) != nil || b.codec.Unmarshal(b.data, y) != nil {
 		return false
 	}
-	return reflect.DeepEqual(x, y) || bytes.Equal(reencode(m.Codec, x), reencode(m.Codec, y))
+	if reflect.DeepEqual(x, y) {
+		return true
+	}
+	one := reencode(m.Codec, x)
+	return len(one) > 0 && bytes.Equal(one, reencode(m.Codec, y))
 }
 
 func plain(fields Fields) []merge.Field {

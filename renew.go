@@ -101,6 +101,7 @@ func (s *session) claim(ctx context.Context, c *change, at *stored) (mark, found
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return nil, nil, err
 	}
+	c.claiming = true
 	for lost := 0; ; lost++ {
 		found, err = s.m.store.CompareAndSwap(ctx, s.key, at.raw[:at.rec.Prefix], mark, markTTL)
 		switch err = s.check(err); {
@@ -110,6 +111,9 @@ func (s *session) claim(ctx context.Context, c *change, at *stored) (mark, found
 			continue // it may have been applied: asking again tells
 		case errors.Is(err, ErrUnavailable):
 			return nil, nil, unsure(err)
+		}
+		c.claiming = false
+		switch {
 		case errors.Is(err, ErrNotFound):
 			return nil, nil, s.end()
 		case !errors.Is(err, ErrConflict):

@@ -49,15 +49,15 @@ type session struct {
 	stored  bool   // the store holds rec under key, as far as is known
 	raw     []byte // the stored bytes; rec is views into them
 	rec     Record
-	base    encoded   // T as loaded or last saved
-	doubt   *stored   // a save since then that was not answered
-	asOf    time.Time // when rec was in the store
-	seen    time.Time // the last touch or write
-	until   time.Time // when the store will forget it
-	trail   []string  // keys of sessions behind its tokens that it could not use
-	since   time.Time // when the first of them was known to be there
-	void    string    // the token of the session it destroyed
-	renewed bool      // its token was, by another request, moments ago
+	base    encoded      // T as loaded or last saved
+	doubt   []unanswered // the saves since then that were not answered
+	asOf    time.Time    // when rec was in the store
+	seen    time.Time    // the last touch or write
+	until   time.Time    // when the store will forget it
+	trail   []string     // keys of sessions behind its tokens that it could not use
+	since   time.Time    // when the first of them was known to be there
+	void    string       // the token of the session it destroyed
+	renewed bool         // its token was, by another request, moments ago
 	gone    bool
 	told    error // what a verb that saves has returned last
 	barred  error // why a sign-in or a renewal has failed
@@ -103,11 +103,11 @@ func (s *session) changed() (mine encoded, changed bool, err error) {
 	if cap(mine.data) <= maxScratch {
 		*buf = mine.data
 	}
-	if s.doubt == nil && bytes.Equal(mine.data, base.data) {
+	if len(s.doubt) == 0 && bytes.Equal(mine.data, base.data) {
 		return base, false, nil
 	}
 	mine.data = bytes.Clone(mine.data)
-	return mine, s.doubt != nil || s.m.differ(base, mine), nil
+	return mine, len(s.doubt) > 0 || s.m.differ(base, mine), nil
 }
 
 // encode appends *T to dst, by the codec of what it is compared with.

@@ -64,7 +64,8 @@ func (m *Manager[T]) FromContext(ctx context.Context) *T {
 //
 // Like every verb it is done when it returns nil; it does not stop when ctx is
 // cancelled, for a client that hangs up must not lose what it did; and it
-// returns [ErrUnavailable] after the store's Timeout, [ErrGone] if the session
+// returns [ErrUnavailable] after the store's Timeout, which begins when the
+// writers of this session before it in this process are done, [ErrGone] if the session
 // ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
 // session after the header has gone, and [ErrNoSession] for a context without
 // one.
@@ -206,6 +207,9 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 		return s.barred
 	}
 	outcome, token := s.outcome, s.token
+	if signs {
+		s.barred = errBarred // if it panics
+	}
 	err := verb(ctx, s)
 	callers, refused := errors.AsType[*callersError](err)
 	switch {
@@ -227,6 +231,8 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 	}
 	return err
 }
+
+var errBarred = errors.New("sessions: a SignIn or Renew of this request has not ended well, so nothing is saved")
 
 // within gives a verb the time of one operation.
 func within(verb func(*session, context.Context) error) func(context.Context, *session) error {

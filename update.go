@@ -31,20 +31,22 @@ import (
 //
 // Writers of one session in one process take turns, and one command is enough
 // for each. Between processes each tries again after a pause of random length.
-// Update gives up with [ErrConflict] at the deadline of ctx, or when for twice
-// the store's Timeout nobody in this process has got anything written; like the
-// other verbs it does not stop when ctx is cancelled. A session that was not
+// Update neither waits nor tries again after the deadline of ctx, nor when for
+// twice the store's Timeout nobody in this process has got anything written: that is
+// [ErrConflict]. Like the other verbs it does not stop when ctx is cancelled. A session that was not
 // stored is, if fn has changed T: that is [ErrCommitted] after the header has
 // gone. The other errors are those of [Manager.Save]; after [ErrUnavailable]
 // nobody knows whether it was stored, and calling Update again may do it twice.
 //
 // Update is safe to call from several goroutines of one request, as long as
 // none of them uses *T otherwise meanwhile. fn must be quick, for others wait.
-// The verbs return an error in it, and writing to the response panics.
+// In it the verbs return an error, and writing to the response panics; it must
+// not wait for another goroutine that does either, nor update the same session
+// through another context.
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 	until, _ := ctx.Deadline()
 	return m.do(ctx, "update", func(ctx context.Context, s *session) error {
-		return s.update(ctx, &change{until: until, fn: func() error { return fn(s.live.(*T)) }})
+		return s.update(ctx, &change{until: until, fn: func() error { return fn(s.value(ctx).(*T)) }})
 	})
 }
 

@@ -22,13 +22,16 @@ type change struct {
 	fn      func() error  // Update's, on *T
 	until   time.Time     // when Update gives up, if that is not zero
 
-	began  time.Time
-	nonce  []byte        // names this write
-	twin   *copied       // the record under the new key, if there is one
-	trip   time.Duration // what the last attempt took
-	met    meeting       // with what another request has saved
-	became EventKind     // of the renewal, by itself where the owner has changed
-	before any           // T from before fn, as long as it may have to be put back
+	began   time.Time
+	nonce   []byte        // names this write
+	twin    *copied       // the record under the new key, if there is one
+	trip    time.Duration // what the last attempt took
+	met     meeting       // with what another request has saved
+	became  EventKind     // of the renewal, by itself where the owner has changed
+	callers bool          // the error is not the store's
+
+	claiming bool // nobody knows whether the copy has taken the old record's place
+	before   any  // T from before fn, as long as it may have to be put back
 }
 
 // write brings c into the store, in place of the record that is there, and
@@ -51,21 +54,26 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 	}
 	defer func() {
 		var down error
-		if errors.Is(err, ErrUnavailable) {
+		if errors.Is(err, ErrUnavailable) && !c.callers {
 			down = fmt.Errorf("%w, as another request of this session has just found; nothing was sent", ErrUnavailable)
 		}
 		m.queue.Leave(key, last, written, met, down)
 	}()
 	defer s.putBack(c)
+	defer func() { // after a panic too, but not where the copy may be all there is
+		if !written && !c.claiming && (c.callers || !errors.Is(err, ErrUnavailable)) {
+			s.drop(ctx, c)
+		}
+	}()
 
-	at, current := stored{raw: s.raw, rec: s.rec}, false // current: it was there during this very write
+	at, current := stored{raw: s.raw, rec: s.rec}, false // current: read during this very write
 	if last != nil && !bytes.Equal(last, s.raw) {
 		handed, err := s.face(last)
 		if err != nil {
 			return err
 		}
 		if !wrote(&s.rec, handed.rec.Writes[0]) { // or what was loaded is the later one
-			at, current = handed, true
+			at = handed
 		}
 	}
 	c.began, c.nonce = time.Now(), m.nonce()
@@ -83,7 +91,7 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 			s.done(c, &next)
 			return nil
 		case err == nil:
-			met = true
+			met, last = true, found
 			found, err = s.retry(ctx, c, found, try)
 		case !current && refused(err):
 			found, err = s.peer(ctx, err, &at)
@@ -93,9 +101,6 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 			at, err = s.face(found)
 		}
 		if err != nil {
-			if !errors.Is(err, ErrUnavailable) { // after which the copy may be all there is
-				s.drop(ctx, c)
-			}
 			return err
 		}
 	}
@@ -177,14 +182,16 @@ func (s *session) meet(raw []byte) (stored, error) {
 	return at, err
 }
 
-// face is meet for a writer: what it finds may be a write of its own request
-// that nobody had answered, and then is none of another's.
+// face is meet for a writer: what it finds may hold a write of its own request
+// that was not answered.
 func (s *session) face(raw []byte) (stored, error) {
 	at, err := s.meet(raw)
-	if d := s.doubt; err == nil && d != nil && wrote(&at.rec, d.rec.Writes[0]) {
-		s.adopt(d, s.ttl(&d.rec))
-		if bytes.Equal(raw, d.raw) {
-			at.live = nil
+	for i := range s.doubt {
+		if d := &s.doubt[i]; err == nil && wrote(&at.rec, d.nonce) {
+			at.from = &d.mine
+			if !d.merged && bytes.Equal(raw, d.raw) {
+				at.live = nil // and nothing else
+			}
 		}
 	}
 	return at, err
@@ -211,7 +218,12 @@ func (s *session) compose(ctx context.Context, c *change, at *stored) (payload e
 			return payload, s.outdone()
 		}
 	default:
-		payload, c.met, err = m.merge(s.base, c.mine, at, s.doubt)
+		if at.from != nil {
+			payload, c.met, err = m.merge(*at.from, c.mine, at, nil)
+		} else {
+			payload, c.met, err = m.merge(s.base, c.mine, at, s.doubt)
+		}
+		c.callers = err != nil // MergeSession's, it may be
 	}
 	if err == nil && c.fn != nil {
 		payload, err = s.call(c, payload)
@@ -228,6 +240,15 @@ func (s *session) put(v any) {
 	s.m.assign(s.live, v)
 }
 
+// An unanswered save may have been applied or not. Who sends another one goes
+// by what T was at the first, not by what was stored: what other requests had
+// changed, or the function of an Update, is not in T.
+type unanswered struct {
+	raw, nonce []byte
+	mine       encoded
+	merged     bool // more than mine was stored
+}
+
 // swap writes payload in place of at. What it found instead is another
 // process's: its own write is recognised, if only its reply was lost.
 func (s *session) swap(ctx context.Context, c *change, at *stored, payload encoded) (next stored, found []byte, err error) {
@@ -238,15 +259,20 @@ func (s *session) swap(ctx context.Context, c *change, at *stored, payload encod
 	if next.raw, next.rec, err = s.m.seal(rec); err != nil {
 		return next, nil, err
 	}
-	found, err = s.m.store.CompareAndSwap(ctx, s.key, at.raw[:at.rec.Prefix], next.raw, s.ttl(&next.rec))
+	ttl := s.ttl(&next.rec)
+	if ttl <= 0 { // while fn was running
+		return next, nil, s.end()
+	}
+	found, err = s.m.store.CompareAndSwap(ctx, s.key, at.raw[:at.rec.Prefix], next.raw, ttl)
 	switch err = s.check(err); {
 	case err == nil:
 		return next, nil, nil
 	case errors.Is(err, ErrNotFound):
 		return next, nil, s.end()
 	case !errors.Is(err, ErrConflict):
-		if errors.Is(err, ErrUnavailable) && c.fn == nil { // what an Update did is not in *T any more
-			s.doubt = &next
+		if errors.Is(err, ErrUnavailable) {
+			more := c.fn != nil || c.met.live != nil || c.met.over
+			s.doubt = append(s.doubt, unanswered{raw: next.raw, nonce: c.nonce, mine: c.mine, merged: more})
 		}
 		return next, nil, unsure(err)
 	}
@@ -306,7 +332,14 @@ func (s *session) retry(ctx context.Context, c *change, found []byte, try int) (
 	if try > 1 && time.Since(c.began) < s.patience(c)/2 {
 		pause = rand.N(min(max(c.trip, shortest)<<min(try-1, 10), s.m.budget/16))
 	}
-	if time.Until(end) <= pause {
+	need := pause
+	if c.fn == nil {
+		need += c.trip
+		if pause > 0 {
+			need += c.trip
+		}
+	}
+	if time.Until(end) <= need {
 		return found, s.outdone()
 	}
 	if pause == 0 {
