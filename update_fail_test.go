@@ -240,7 +240,6 @@ func TestUpdateWhoseFunctionDoesNotReturn(t *testing.T) {
 				p.log.take()
 			}
 		})
-
 	}
 	ends["returns ErrUnavailable"] = func(p *updatePair, ctx context.Context, fn func(*updateDesk)) any {
 		return p.mine.Update(ctx, func(u *updateDesk) error { fn(u); return sessions.ErrUnavailable })
