@@ -91,9 +91,7 @@ func TestFleetReaders(t *testing.T) {
 							wantCalls(t, log, fmt.Sprintf("a read in turn %d", i), "Load")
 							fleetTurn(t, m, token, func(_ context.Context, s *fleetMaps) { // the values that there are
 								s.ByID, s.Deep = maps.Clone(s.ByID), maps.Clone(s.Deep)
-								for k, v := range s.Counts {
-									s.Counts[k] = v
-								}
+								maps.Copy(s.Counts, s.Counts)
 							})
 							wantCalls(t, log, fmt.Sprintf("the same values again in turn %d", i), "Load")
 						}

@@ -273,7 +273,7 @@ func TestMerging(t *testing.T) {
 type mergeWords struct{ Words []string }
 
 func (w mergeWords) MarshalJSON() ([]byte, error) {
-	return []byte(fmt.Sprintf(`{"w":%q}`, strings.Join(w.Words, " "))), nil
+	return fmt.Appendf(nil, `{"w":%q}`, strings.Join(w.Words, " ")), nil
 }
 
 func (w *mergeWords) UnmarshalJSON(data []byte) error {
