@@ -282,8 +282,8 @@ func (m *core) alike(a, b encoded) bool {
 	if reflect.DeepEqual(x, y) {
 		return true
 	}
-	one := reencode(m.Codec, x)
-	return len(one) > 0 && bytes.Equal(one, reencode(m.Codec, y))
+	one := reencode(a.codec, x)
+	return len(one) > 0 && bytes.Equal(one, reencode(a.codec, y))
 }
 
 func plain(fields Fields) []merge.Field {

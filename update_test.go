@@ -14,7 +14,7 @@ import (
 	"github.com/typedsessions/sessions"
 )
 
-// Desk is a T with what the codecs do not see.
+// An updateDesk is a T with what the codecs do not see.
 type updateDesk struct {
 	Views int               `json:"views"`
 	Name  string            `json:"name"`
