@@ -40,7 +40,7 @@ import (
 //
 // Update is safe to call from several goroutines of one request, as long as
 // none of them uses *T otherwise meanwhile. fn must be quick, for others wait.
-// In it the verbs return an error, and writing to the response panics; it must
+// In it the verbs return an error, and beginning the response panics; it must
 // not wait for another goroutine that does either, nor update the same session
 // through another context.
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
