@@ -63,7 +63,7 @@ type meeting struct {
 // What T was in a save that was not answered is another base: who sets a field
 // back to what was loaded has changed it.
 func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (encoded, meeting, error) {
-	target := m.target(&theirs.rec)
+	_, target := m.foreign(&theirs.rec)
 	c, ok := target.(FieldCodec)
 	if m.OnConflict == ConflictLastWrite || !ok && m.mergeSession == nil {
 		return mine, meeting{over: true}, nil
@@ -77,12 +77,8 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 	}
 	docs, lives := make([][]byte, len(from)), make([]any, len(from))
 	for i, e := range from {
-		lives[i] = m.blank()
-		err := e.codec.Unmarshal(e.data, lives[i])
-		if err == nil {
-			docs[i], err = target.Marshal(lives[i])
-		}
-		if err != nil {
+		var err error
+		if lives[i], docs[i], err = m.recode(e, target); err != nil {
 			return fail(err)
 		}
 	}
@@ -146,31 +142,34 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 	return encoded{codec: c, data: data, owner: m.owner(merged)}, met, nil
 }
 
-// target is the codec to store in place of a record: Config.Codec, unless the
-// record holds fields that T does not know. Those stay, and with them the codec.
-func (m *core) target(rec *Record) Codec {
-	if len(m.foreign(rec)) > 0 {
-		return m.codecOf(rec)
-	}
-	return m.Codec
-}
-
-// foreign returns the fields of a record that T does not know. A T that encodes
-// itself knows all there is; one that has upgraded itself has taken what it needs.
-func (m *core) foreign(rec *Record) Fields {
+// foreign returns the fields of a record that T does not know, and the codec to
+// store in its place: Config.Codec, unless there are such fields. Those stay, and
+// with them the codec. A T that encodes itself knows all there is; one that has
+// upgraded itself has taken what it needs.
+func (m *core) foreign(rec *Record) (Fields, Codec) {
 	c, ok := m.codecOf(rec).(FieldCodec)
 	if !ok || len(rec.Payload) == 0 || rec.Version != m.version {
-		return nil
+		return nil, m.Codec
 	}
 	known := m.names[c.Name()]
 	if known == nil || m.knows(c, rec.Payload) {
-		return nil
+		return nil, m.Codec
 	}
 	fields, err := c.Split(rec.Payload)
-	if err != nil {
-		return nil
+	fields = slices.DeleteFunc(fields, func(f Field) bool { return known[f.Name] })
+	if err != nil || len(fields) == 0 {
+		return nil, m.Codec
 	}
-	return slices.DeleteFunc(fields, func(f Field) bool { return known[f.Name] })
+	return fields, c
+}
+
+// recode decodes e afresh and encodes that by another codec, or by its own once more.
+func (m *core) recode(e encoded, target Codec) (live any, data []byte, err error) {
+	live = m.blank()
+	if err = e.codec.Unmarshal(e.data, live); err == nil {
+		data, err = target.Marshal(live)
+	}
+	return live, data, err
 }
 
 // knows says that T knows every field of a document that it was decoded from.
@@ -192,20 +191,13 @@ func (m *core) knows(c FieldCodec, data []byte) bool {
 // payload is what to store in place of rec: T, and the fields of rec that T does
 // not know.
 func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
-	foreign, target := m.foreign(rec), m.Codec
-	if len(foreign) > 0 {
-		target = m.codecOf(rec)
-	}
+	foreign, target := m.foreign(rec)
 	if target.Name() != mine.codec.Name() {
-		v := m.blank()
-		err := mine.codec.Unmarshal(mine.data, v)
-		if err == nil {
-			mine.data, err = target.Marshal(v)
-		}
+		_, data, err := m.recode(mine, target)
 		if err != nil {
 			return mine, fmt.Errorf("sessions: encoding %s: %w", m.name, err)
 		}
-		mine.codec = target
+		mine.codec, mine.data = target, data
 	}
 	if len(foreign) == 0 {
 		return mine, nil

@@ -245,12 +245,18 @@ func (s *session) again(ctx context.Context) (raw []byte, left time.Duration, to
 	if s.m.timeout[class(s.rec.Remembered)].idle == 0 && s.rec.Idle == 0 {
 		touch = 0
 	}
-	raw, left, err = s.m.store.Load(ctx, s.key, touch)
-	if err = s.check(err); errors.Is(err, ErrNotFound) {
-		err = s.end()
-	}
+	raw, left, err = s.fetch(ctx, touch)
 	if touched = touch == 0 || left == touch; !touched && err == nil {
 		s.event(EventTouchSkipped, nil)
 	}
 	return raw, left, touched, err
+}
+
+// fetch loads what is under the session's key now. Nothing there is its end.
+func (s *session) fetch(ctx context.Context, touch time.Duration) ([]byte, time.Duration, error) {
+	raw, left, err := s.m.store.Load(ctx, s.key, touch)
+	if err = s.check(err); errors.Is(err, ErrNotFound) {
+		err = s.end()
+	}
+	return raw, left, err
 }

@@ -211,10 +211,10 @@ func (m *Manager[T]) do(ctx context.Context, op string, verb func(context.Contex
 		s.barred = errBarred // if it panics
 	}
 	err := verb(ctx, s)
-	callers, refused := errors.AsType[*callersError](err)
-	switch {
-	case refused && op == "update":
+	if callers, ok := errors.AsType[*callersError](err); ok {
 		return callers.err
+	}
+	switch {
 	case err != nil:
 		s.failed(err)
 		if signs {

@@ -148,12 +148,9 @@ func (s *session) timeFor(ctx context.Context, c *change) (context.Context, cont
 func (s *session) peer(ctx context.Context, refusal error, at *stored) ([]byte, error) {
 	ctx, cancel := s.detach(ctx)
 	defer cancel()
-	raw, _, err := s.m.store.Load(ctx, s.key, 0)
-	switch err = s.check(err); {
-	case errors.Is(err, ErrNotFound):
-		return nil, s.end()
-	case err == nil && bytes.Equal(raw, at.raw):
-		return nil, refusal
+	raw, _, err := s.fetch(ctx, 0)
+	if err == nil && bytes.Equal(raw, at.raw) {
+		err = refusal
 	}
 	return raw, err
 }
@@ -218,11 +215,11 @@ func (s *session) compose(ctx context.Context, c *change, at *stored) (payload e
 			return payload, s.outdone()
 		}
 	default:
+		base, doubt := s.base, s.doubt
 		if at.from != nil {
-			payload, c.met, err = m.merge(*at.from, c.mine, at, nil)
-		} else {
-			payload, c.met, err = m.merge(s.base, c.mine, at, s.doubt)
+			base, doubt = *at.from, nil
 		}
+		payload, c.met, err = m.merge(base, c.mine, at, doubt)
 		c.callers = err != nil // MergeSession's, it may be
 	}
 	if err == nil && c.fn != nil {
@@ -348,10 +345,7 @@ func (s *session) retry(ctx context.Context, c *change, found []byte, try int) (
 	time.Sleep(pause)
 	ctx, cancel := s.timeFor(ctx, c)
 	defer cancel()
-	found, _, err := s.m.store.Load(ctx, s.key, 0)
-	if err = s.check(err); errors.Is(err, ErrNotFound) {
-		err = s.end()
-	}
+	found, _, err := s.fetch(ctx, 0)
 	return found, err
 }
 
