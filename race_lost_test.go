@@ -171,15 +171,7 @@ func TestLostReplies(t *testing.T) {
 				b.mustGet("/save?v=warm", "ok")
 				r.events.kinds()
 				g := redistest.NewGate()
-				once(proxy, "evalsha", func(n int) redistest.Action {
-					switch n {
-					case 1:
-						return redistest.DropReply
-					case 2:
-						return redistest.Before(g)
-					}
-					return redistest.Pass
-				})
+				once(proxy, "evalsha", lostThenParked(g))
 				done := b.start("/save?v=mine")
 				<-g.Reached()
 				var others []*sessions.Manager[Session]
@@ -203,4 +195,18 @@ func TestLostReplies(t *testing.T) {
 			})
 		}
 	})
+}
+
+// lostThenParked loses the reply to the first command of its kind, and parks the
+// repetition before the server gets it.
+func lostThenParked(g *redistest.Gate) func(n int) redistest.Action {
+	return func(n int) redistest.Action {
+		switch n {
+		case 1:
+			return redistest.DropReply
+		case 2:
+			return redistest.Before(g)
+		}
+		return redistest.Pass
+	}
 }

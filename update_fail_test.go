@@ -150,14 +150,7 @@ func TestUpdateWhoseFunctionFails(t *testing.T) {
 	} {
 		eachUpdatePair(t, "C9 *T is what it was when the store "+name, func(t *testing.T, p *updatePair) {
 			for _, kind := range []string{"stored", "new"} {
-				ctx, s := p.load()
-				if kind == "new" {
-					var err error
-					ctx, err = p.mine.Load(t.Context())
-					must(t, err)
-					s = p.mine.FromContext(ctx)
-					s.Tags, s.List = map[string]string{}, []int{1, 2}
-				}
+				ctx, s := p.begin(kind)
 				h := updateHolding(t, s)
 				p.store.before = func(op, _ string) error { return fails.err }
 				err := p.mine.Update(ctx, func(u *updateDesk) error {
@@ -207,14 +200,7 @@ func TestUpdateWhoseFunctionDoesNotReturn(t *testing.T) {
 	for name, end := range ends {
 		eachUpdatePair(t, "C9 an fn that "+name+" writes nothing, *T is what it was, and a handler that recovers can go on", func(t *testing.T, p *updatePair) {
 			for _, kind := range []string{"stored", "new"} {
-				ctx, s := p.load()
-				if kind == "new" {
-					var err error
-					ctx, err = p.mine.Load(t.Context())
-					must(t, err)
-					s = p.mine.FromContext(ctx)
-					s.Tags, s.List = map[string]string{}, []int{1, 2}
-				}
+				ctx, s := p.begin(kind)
 				h := updateHolding(t, s)
 				within(t, func() {
 					if got := end(p, ctx, updateRuin); got != "mine" {
@@ -437,4 +423,19 @@ func TestUpdateOfARecordThatCannotBeRead(t *testing.T) {
 func updateDecodeError(err error) bool {
 	_, ok := errors.AsType[*sessions.DecodeError](err)
 	return ok
+}
+
+// begin is load for a "stored" session; for a "new" one it is the request of a
+// visitor without one.
+func (p *updatePair) begin(kind string) (context.Context, *updateDesk) {
+	p.t.Helper()
+	if kind == "stored" {
+		return p.load()
+	}
+	ctx, err := p.mine.Load(p.t.Context())
+	must(p.t, err)
+	p.log.take()
+	s := p.mine.FromContext(ctx)
+	s.Tags, s.List = map[string]string{}, []int{1, 2}
+	return ctx, s
 }

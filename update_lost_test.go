@@ -114,15 +114,7 @@ func TestUpdateWhoseReplyIsLost(t *testing.T) {
 			t.Run(fmt.Sprintf("C10 an Update finds itself behind forty Updates of %d other processes", processes), func(t *testing.T) {
 				l := start(t, c, 0)
 				g := redistest.NewGate()
-				swaps(l, func(n int) redistest.Action {
-					switch n {
-					case 1:
-						return redistest.DropReply
-					case 2:
-						return redistest.Before(g)
-					}
-					return redistest.Pass
-				})
+				swaps(l, lostThenParked(g))
 				done := make(chan error)
 				go func() {
 					_, err := request(t.Context(), l.m, l.token, func(ctx context.Context) error { return l.m.Update(ctx, viewed) })
@@ -149,15 +141,7 @@ func TestUpdateWhoseReplyIsLost(t *testing.T) {
 		t.Run("C10 an Update whose session another process renews before the repetition is done, and in the renewed session", func(t *testing.T) {
 			l := start(t, c, 0)
 			g := redistest.NewGate()
-			swaps(l, func(n int) redistest.Action {
-				switch n {
-				case 1:
-					return redistest.DropReply
-				case 2:
-					return redistest.Before(g)
-				}
-				return redistest.Pass
-			})
+			swaps(l, lostThenParked(g))
 			done := make(chan error)
 			go func() {
 				_, err := request(t.Context(), l.m, l.token, func(ctx context.Context) error {
