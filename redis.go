@@ -18,10 +18,18 @@ type RedisConfig struct {
 	_ [0]func() // keyed literals only
 
 	// Prefix is put before every key: stores with different prefixes share a
-	// database and see nothing of each other. Default "session:". There is no
-	// store without a prefix: its Keys would list whatever else the database
-	// holds. A {hash tag} in it puts all sessions on one node of a cluster.
+	// database and see nothing of each other. Default "session:". A {hash tag}
+	// in it puts all sessions on one node of a cluster.
 	Prefix string
+
+	// NoPrefix stores under the bare keys, for the format of another program
+	// that has no prefix. Keys then lists all that the database holds.
+	NoPrefix bool
+
+	// SwapOnce forbids the client to send a CompareAndSwap again whose reply
+	// was lost: that is ErrUnavailable then. For a [Layout] that has no room
+	// for Record.Writes, by which the Manager recognises its own write.
+	SwapOnce bool
 
 	// Timeout bounds every operation, the wait for a connection and the
 	// client's own retries included: a server that accepts and never answers
@@ -39,8 +47,8 @@ type RedisConfig struct {
 // Its promises hold on the one master that owns a key. A failover may undo the
 // last writes that had not reached a replica, a deletion among them.
 //
-// A write is at-least-once: the client repeats one whose reply was lost, so a
-// Create may find its own value ([ErrExists]) and a CompareAndSwap its own
+// A write is at-least-once (but see [RedisConfig].SwapOnce): the client repeats
+// one whose reply was lost, so a Create may find its own value ([ErrExists]) and a CompareAndSwap its own
 // data ([ErrConflict]) or nothing ([ErrNotFound]). After [ErrUnavailable] a
 // write may still be applied, seconds later with a client that keeps no
 // deadline.
@@ -48,6 +56,7 @@ type RedisStore struct {
 	rdb     redis.UniversalClient
 	prefix  string
 	timeout time.Duration
+	once    bool
 	swap    *redis.Script
 	slots   chan struct{} // nil where rdb keeps deadlines itself
 
@@ -99,10 +108,11 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 		rdb:     rdb,
 		prefix:  cfg.Prefix,
 		timeout: cfg.Timeout,
+		once:    cfg.SwapOnce,
 		swap:    redis.NewScript(swapScript),
 		invalid: checkRedis(rdb, cfg),
 	}
-	if s.prefix == "" {
+	if s.prefix == "" && !cfg.NoPrefix {
 		s.prefix = defaultRedisPrefix
 	}
 	if s.timeout <= 0 {
@@ -216,6 +226,9 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 		args = append(args, s.keep(data), toMillisecond(ttl).Milliseconds())
 	}
 	reply, err := withinTimeout(ctx, s, func(ctx context.Context) (any, error) {
+		if s.once {
+			return s.runOnce(ctx, append([]any{1, s.prefix + key}, args...))
+		}
 		return s.swap.Run(ctx, s.rdb, []string{s.prefix + key}, args...).Result()
 	})
 	if current, ok := reply.(string); ok && err == nil {
@@ -223,6 +236,25 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 	}
 	return nil, err
 }
+
+// runOnce is Script.Run by commands that the client does not send again.
+func (s *RedisStore) runOnce(ctx context.Context, args []any) (any, error) {
+	run := func(name, script string) (any, error) {
+		cmd := redis.NewCmd(ctx, append([]any{name, script}, args...)...)
+		_ = s.rdb.Process(ctx, once{cmd}) // which an asynchronous AutoPipeliner's has not yet done; Result waits
+		return cmd.Result()
+	}
+	reply, err := run("evalsha", s.swap.Hash())
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = run("eval", swapScript)
+	}
+	return reply, err
+}
+
+// once is a command that is not to be sent twice.
+type once struct{ redis.Cmder }
+
+func (once) NoRetry() bool { return true }
 
 // Delete implements [Store] with one DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
@@ -384,6 +416,9 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 	}
 	if isNil {
 		refuse("the client is nil; pass one from redis.NewClient, NewFailoverClient or NewClusterClient")
+	}
+	if cfg.NoPrefix && cfg.Prefix != "" {
+		refuse(fmt.Sprintf("RedisConfig.NoPrefix contradicts the Prefix %q; leave one of them out", cfg.Prefix))
 	}
 	if cfg.Timeout < 0 {
 		refuse(fmt.Sprintf("RedisConfig.Timeout is %v; leave it zero for %v", cfg.Timeout, defaultRedisTimeout))
