@@ -141,8 +141,7 @@ func BenchmarkRequest(b *testing.B) {
 				m, cookie := shop(b, store, codec, size)
 				newCost(m.Handler(reads(b)), cookie).run(b, raw(b, getex))
 			})
-			run("changed", func(b *testing.B, value []byte) {
-				m, cookie := shop(b, store, codec, size)
+			changed := func(b *testing.B, value []byte, m *sessions.Manager[Shop], cookie string) {
 				newCost(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					sessions.FromContext[Shop](r.Context()).Views++
 					w.WriteHeader(http.StatusNoContent)
@@ -166,6 +165,15 @@ func BenchmarkRequest(b *testing.B) {
 					}
 					return rdb.Set(ctx, "hand", data, ttl).Err()
 				}))
+			}
+			run("changed", func(b *testing.B, value []byte) {
+				m, cookie := shop(b, store, codec, size)
+				changed(b, value, m, cookie)
+			})
+			run("changed-of-another-process", func(b *testing.B, value []byte) {
+				_, cookie := shop(b, store, codec, size)
+				m, _ := shop(b, store, codec, size)
+				changed(b, value, m, cookie)
 			})
 			run("new", func(b *testing.B, value []byte) {
 				m, _ := shop(b, store, codec, size)

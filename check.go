@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -27,15 +28,14 @@ func (m *core) checkType() error {
 	if err := errors.Join(errs...); err != nil {
 		return err // looking further would not come back
 	}
-	m.names, m.aliases = map[string]map[string]bool{}, map[string]map[string]string{}
+	m.names = map[string]map[string]bool{}
 	for i, c := range m.codecs {
 		paths := map[string]string{}
-		m.names[c.Name()], m.aliases[c.Name()] = map[string]bool{}, map[string]string{}
+		m.names[c.Name()] = map[string]bool{}
 		for _, f := range fieldsOf(t, c.Name(), "", false) {
 			m.names[c.Name()][f.name] = true
 			if f.alias != "" {
 				m.names[c.Name()][f.alias] = true
-				m.aliases[c.Name()][f.name] = f.alias
 			}
 			if other, ok := paths[f.name]; ok && i == 0 {
 				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.path, f.name, c.Name()))
@@ -63,6 +63,9 @@ func (m *core) checkType() error {
 			m.names[c.Name()] = nil // what it writes is for itself to say
 		}
 	}
+	if err := m.checkNames(zero); err != nil {
+		return err
+	}
 	if path, err := m.roundTrip(); err != nil {
 		return m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, m.Codec.Name(), cause(err))
 	}
@@ -72,7 +75,7 @@ func (m *core) checkType() error {
 	}
 	_, sealed, err := m.seal(Record{
 		ID: []byte(strings.Repeat("x", 36)), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(),
-		Codec: []byte(m.Codec.Name()), Payload: fresh, Version: m.version,
+		Codec: []byte(m.Codec.Name()), Payload: fresh, Version: m.version, Attrs: m.attrs(nil, false),
 	})
 	switch {
 	case errors.Is(err, ErrTooLarge):
@@ -151,6 +154,29 @@ func (m *core) checkFields(c FieldCodec, zero []byte) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkNames shows the Layout the names of T's fields, in which a format that
+// knows no header may have a meaning of its own.
+func (m *core) checkNames(zero []byte) error {
+	l, ok := m.Layout.(interface{ ValidateFields(names []string) error })
+	if !ok {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, f := range fieldsOf(m.typ, m.Codec.Name(), "", false) {
+		names[f.name] = true
+	}
+	if c, ok := m.Codec.(FieldCodec); ok { // a marshaler of T's has names of its own
+		fields, _ := c.Split(zero)
+		for _, f := range fields {
+			names[f.Name] = true
+		}
+	}
+	if err := l.ValidateFields(slices.Sorted(maps.Keys(names))); err != nil {
+		return m.bad("%w", err)
+	}
+	return nil
 }
 
 // roundTrip sends a T with something in every pointer, slice and map through

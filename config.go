@@ -143,9 +143,8 @@ type typeInfo struct {
 	// mergeSession is T's, nil if it has none.
 	mergeSession func(mine, base, theirs any) error
 
-	zero    []byte                       // a fresh T encoded, unless it is Defaulted
-	names   map[string]map[string]bool   // by codec: the fields that T can write
-	aliases map[string]map[string]string // by codec and field: another name that it is read from
+	zero  []byte                     // a fresh T encoded, unless it is Defaulted
+	names map[string]map[string]bool // by codec: the fields that T can write, or read
 }
 
 const (

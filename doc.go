@@ -99,12 +99,15 @@
 //
 // Adding and removing fields of T needs nothing: a record that lacks a field
 // reads as its zero value, and fields that this build does not know survive its
-// saves. So old and new builds share sessions during a rollout, also when the
-// new one has another codec. What needs more than that makes T [Versioned].
+// saves; so does what it does not know within a field that it leaves alone. So
+// old and new builds share sessions during a rollout, also when the new one has
+// another codec. What needs more than that makes T [Versioned].
 //
 // # Beyond HTTP
 //
 // [Manager.Load] and [Manager.Commit] are what Handler is built on: they serve
 // gRPC, WebSockets and jobs. Another [Store], [Codec], [Transport] or [Layout]
 // replaces ours without the rest noticing; package storetest checks a Store.
+// Package express is such a Transport and Layout: they share sessions with
+// Node's express-session.
 package sessions

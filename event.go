@@ -12,7 +12,8 @@ import (
 // authenticates: it may be logged and shown.
 type Info struct {
 	// ID names the session for logs and lists: a random UUID, the same from
-	// creation through every renewal until the session ends.
+	// creation through every renewal until the session ends. A foreign
+	// [Layout] may call a session by its token; then it is for no log.
 	ID string
 	// Owner is whom the session belongs to, "" if nobody: what SessionOwner says
 	// of the T that is stored, where T is [Owned].
@@ -239,7 +240,11 @@ func (m *core) tell(ctx context.Context, e Event) {
 		level, msg = slog.LevelInfo, "a response with a new session token may not have arrived"
 	}
 	if msg != "" {
-		attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", e.Session.ID)}
+		id := e.Session.ID
+		if _, ok := m.Layout.(identifier); ok && id != "" {
+			id = digest(id)
+		}
+		attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", id)}
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("err", e.Err.Error()))
 		}

@@ -71,6 +71,7 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 	now := time.Now()
 	at, err := m.read(raw)
 	rec := &at.rec
+	m.identify(rec, key)
 	t := m.timeout[class(rec.Remembered)]
 	switch {
 	case rec.Successor != nil && now.Sub(rec.Created) >= markTTL,
@@ -93,6 +94,7 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		again, left, err = m.store.Load(ctx, key, touch)
 		if err = s.check(err); err == nil && !bytes.Equal(again, raw) { // written between the two
 			at, err = m.read(again)
+			m.identify(rec, key)
 		}
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && rec.Successor != nil:
@@ -123,6 +125,7 @@ func (s *session) leave(rec *Record, key string, err error) error {
 	}
 	s.about(rec, EventUndecodable, err)
 	s.follow(key, time.Now())
+	s.rec.Attrs = rec.Attrs // by which Destroy takes back what the client has
 	return nil
 }
 
@@ -134,13 +137,26 @@ func (s *session) follow(key string, at time.Time) {
 	}
 }
 
-// idOf is a record's ID, and for a format that has none, the same each time: of
-// a hash of the key, for the key may be the token.
-func idOf(rec *Record, key string) []byte {
-	if len(rec.ID) > 0 {
+// An identifier is a Layout whose format calls a session by its key.
+type identifier interface{ ID(key string) string }
+
+func (m *core) identify(rec *Record, key string) {
+	if l, ok := m.Layout.(identifier); ok && len(rec.ID) == 0 {
+		rec.ID = []byte(l.ID(key))
+	}
+}
+
+// idOf is a record's ID, and for a format that has none what the Layout calls
+// it, or a hash of the key, the same each time: the key may be the token.
+func (m *core) idOf(rec *Record, key string) []byte {
+	if m.identify(rec, key); len(rec.ID) > 0 {
 		return rec.ID
 	}
-	return []byte(uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String())
+	return []byte(digest(key))
+}
+
+func digest(key string) string {
+	return uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String()
 }
 
 // read opens a stored record and decodes T, in the order in which a broken or

@@ -95,11 +95,10 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 
 	fields := make([][]merge.Field, len(docs))
 	for i, d := range docs {
-		f, err := c.Split(d)
-		if err != nil {
+		var err error
+		if fields[i], err = apart(c, d); err != nil {
 			return fail(err)
 		}
-		fields[i] = plain(f)
 	}
 	same := m.same(c)
 	ours := slices.Collect(merge.Diff(fields[0], fields[1], true, same))
@@ -115,20 +114,7 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 			met.lost = append(met.lost, name)
 		}
 	}
-	doc := fields[2]
-	if theirs.base.codec.Name() == c.Name() { // with the fields that T does not know, and all as it was written
-		f, err := c.Split(theirs.base.data)
-		if err != nil {
-			return fail(err)
-		}
-		doc = plain(f)
-	}
-	for _, name := range ours {
-		if alias := m.aliases[c.Name()][name]; alias != "" { // by which a cleared field would come back
-			doc = slices.DeleteFunc(doc, func(f merge.Field) bool { return f.Name == alias })
-		}
-	}
-	data, err := c.Join(public(merge.Apply(doc, fields[1], ours)))
+	data, err := c.Join(public(merge.Apply(fields[2], fields[1], ours)))
 	if err != nil {
 		return fail(err)
 	}
@@ -172,13 +158,29 @@ func (m *core) recode(e encoded, target Codec) (live any, data []byte, err error
 	return live, data, err
 }
 
+// A walker takes apart what has been decoded before without looking whether it
+// is valid.
+type walker interface {
+	Walk(data []byte, field func(name, value []byte)) error
+}
+
+// apart is Split for such data.
+func apart(c FieldCodec, data []byte) ([]merge.Field, error) {
+	var fields Fields
+	var err error
+	if w, ok := c.(walker); ok {
+		fields, err = split(c.Name(), data, w.Walk)
+	} else {
+		fields, err = c.Split(data)
+	}
+	return plain(fields), err
+}
+
 // knows says that T knows every field of a document that it was decoded from.
 func (m *core) knows(c FieldCodec, data []byte) bool {
 	known, all := m.names[c.Name()], true
 	look := func(name, _ []byte) { all = all && known[string(name)] }
-	if w, ok := c.(interface {
-		Walk([]byte, func(name, value []byte)) error
-	}); ok {
+	if w, ok := c.(walker); ok {
 		return w.Walk(data, look) == nil && all
 	}
 	fields, err := c.Split(data)
@@ -188,8 +190,9 @@ func (m *core) knows(c FieldCodec, data []byte) bool {
 	return err == nil && all
 }
 
-// payload is what to store in place of rec: T, and the fields of rec that T does
-// not know.
+// payload is what to store in place of rec: of T what has changed, and all else
+// as it is there, byte for byte: the fields that T does not know, and what it
+// does not know of those within the others.
 func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
 	foreign, target := m.foreign(rec)
 	if target.Name() != mine.codec.Name() {
@@ -199,24 +202,29 @@ func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
 		}
 		mine.codec, mine.data = target, data
 	}
-	if len(foreign) == 0 {
+	c, ok := target.(FieldCodec)
+	known := m.names[target.Name()]
+	if !ok || known == nil || len(rec.Payload) == 0 || rec.Version != m.version || m.codecOf(rec).Name() != target.Name() ||
+		len(foreign) == 0 && m.alone(rec) {
 		return mine, nil
 	}
-	c := target.(FieldCodec)
-	fields, err := c.Split(mine.data)
-	if err == nil {
-		known := len(fields)
-		for _, f := range foreign {
-			if !slices.ContainsFunc(fields[:known], func(g Field) bool { return f.Name == g.Name }) {
-				fields = append(fields, f)
-			}
-		}
-		mine.data, err = c.Join(fields)
-		mine.own = false
+	fail := func(err error) (encoded, error) {
+		return mine, fmt.Errorf("sessions: keeping what is unknown to %s: %w", m.name, err)
 	}
+	doc, err := apart(c, rec.Payload)
 	if err != nil {
-		return mine, fmt.Errorf("sessions: keeping fields unknown to %s: %w", m.name, err)
+		return fail(err)
 	}
+	from, err := apart(c, mine.data)
+	if err != nil {
+		return fail(err)
+	}
+	was := slices.DeleteFunc(slices.Clone(doc), func(f merge.Field) bool { return !known[f.Name] })
+	changed := slices.Collect(merge.Diff(was, from, false, m.same(c)))
+	if mine.data, err = c.Join(public(merge.Apply(doc, from, changed))); err != nil {
+		return fail(err)
+	}
+	mine.own = false
 	return mine, nil
 }
 
@@ -232,16 +240,16 @@ func (m *core) differ(was, is encoded) bool {
 	case was.own && is.own && !merge.Permuted(was.data, is.data) && m.knows(c, was.data):
 		return true // one encoder wrote both, and there is nothing else in them
 	}
-	before, err := c.Split(was.data)
+	before, err := apart(c, was.data)
 	if err != nil {
 		return true
 	}
-	after, err := c.Split(is.data)
+	after, err := apart(c, is.data)
 	if err != nil {
 		return true
 	}
-	before = slices.DeleteFunc(before, func(f Field) bool { return !known[f.Name] })
-	for range merge.Diff(plain(before), plain(after), was.own && is.own, m.same(c)) {
+	before = slices.DeleteFunc(before, func(f merge.Field) bool { return !known[f.Name] })
+	for range merge.Diff(before, after, was.own && is.own, m.same(c)) {
 		return true
 	}
 	return false

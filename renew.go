@@ -41,7 +41,7 @@ func signIn(now time.Time, opts []SignInOption) func(*Record) {
 	return func(r *Record) {
 		r.Created, r.Authenticated = now, now
 		r.Remembered = slices.Contains(opts, Remembered)
-		r.Idle, r.Attrs = 0, nil // the Layout's to choose again
+		r.Idle, r.Attrs = 0, nil // the Transport's to choose again
 	}
 }
 
@@ -64,6 +64,9 @@ func (s *session) copy(ctx context.Context, c *change, at *stored, payload encod
 	}
 	nonce := s.m.nonce()
 	rec.Writes, rec.Label = pushWrite(at.rec.Writes, nonce), twin.rec.Label
+	if rec.Attrs == nil {
+		rec.Attrs = twin.rec.Attrs
+	}
 	raw, rec, err := s.m.seal(rec)
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ type encoded struct {
 // adopt makes a record that is in the store the one that the session goes by.
 func (s *session) adopt(at *stored, left time.Duration) {
 	s.raw, s.rec, s.base = at.raw, at.rec, at.base
-	s.rec.ID = idOf(&s.rec, s.key)
+	s.rec.ID = s.m.idOf(&s.rec, s.key)
 	s.doubt = nil
 	s.asOf = time.Now()
 	s.seen, s.until = s.asOf, s.asOf.Add(left)
@@ -234,11 +234,24 @@ func (m *core) fill(rec *Record, payload encoded) {
 	}
 }
 
+// attrs is what the Transport wants kept with a session that begins now.
+func (m *core) attrs(r *http.Request, remembered bool) any {
+	if t, ok := m.Transport.(interface {
+		Attrs(r *http.Request, remembered bool) any
+	}); ok {
+		return t.Attrs(r, remembered)
+	}
+	return nil
+}
+
 // mint stores rec under a token of its own.
 func (s *session) mint(ctx context.Context, rec Record) (token, key string, at stored, err error) {
 	m := s.m
 	if m.Label != nil && s.r != nil {
 		rec.Label = truncate(m.Label(s.r), maxLabel)
+	}
+	if rec.Attrs == nil {
+		rec.Attrs = m.attrs(s.r, rec.Remembered)
 	}
 	rec.Writes = pushWrite(rec.Writes, m.nonce())
 	for range 3 {
@@ -288,8 +301,9 @@ func (s *session) ttl(r *Record) time.Duration {
 	return s.m.timeout[class(r.Remembered)].ttl(r, time.Now())
 }
 
+// id is the ID of a session from its beginning, unless it is to be its key.
 func (s *session) id() []byte {
-	if len(s.rec.ID) == 0 {
+	if _, ok := s.m.Layout.(identifier); !ok && len(s.rec.ID) == 0 {
 		s.rec.ID = []byte(uuid.NewString())
 	}
 	return s.rec.ID

@@ -16,7 +16,9 @@ import (
 // One that has Validate() error is asked by [New]; one that has
 // ValidateOutcome(Outcome) error is shown there what it will have to write,
 // once with each timeout; one that has Secure() bool says that its clients
-// drop the token on plain HTTP.
+// drop the token on plain HTTP. One that has Attrs(r *http.Request, remembered
+// bool) any says what a [Layout] is to keep for it in a new session's record,
+// and after a sign-in; r is nil outside HTTP.
 type Transport interface {
 	// Tokens returns the candidates that r carries, at most four, in the
 	// order in which to try them. What cannot be decoded is left out.

@@ -67,7 +67,8 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 	}()
 
 	at, current := stored{raw: s.raw, rec: s.rec}, false // current: read during this very write
-	if last != nil && !bytes.Equal(last, s.raw) {
+	// Where no nonce tells which is the later one, the swap does.
+	if last != nil && len(s.rec.Writes[0]) > 0 && !bytes.Equal(last, s.raw) {
 		handed, err := s.face(last)
 		if err != nil {
 			return err
