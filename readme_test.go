@@ -60,7 +60,7 @@ func TestReadme(t *testing.T) {
 // numbers expands the requirement numbers of a line: (C1–C4, C13) and the like.
 func numbers(line string) []string {
 	var ids []string
-	for _, m := range regexp.MustCompile(`\b([LWTCKSFX])(\d+)(?:–[LWTCKSFX](\d+))?\b`).FindAllStringSubmatch(line, -1) {
+	for _, m := range regexp.MustCompile(`\b([LWTCKSFXR])(\d+)(?:–[LWTCKSFXR](\d+))?\b`).FindAllStringSubmatch(line, -1) {
 		from, _ := strconv.Atoi(m[2])
 		to, err := strconv.Atoi(m[3])
 		if err != nil {

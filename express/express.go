@@ -1,0 +1,364 @@
+// Package express shares sessions with Node. It speaks what express-session 1.x
+// and connect-redis (3 to 10) speak: the same signed cookie, the same JSON under
+// the same key. So a Go service can stand beside an Express app, on one Redis
+// and one cookie, and take over one route after another; each side reads and
+// writes the other's sessions.
+//
+//	m, err := express.New[Session](rdb, express.Options{
+//		Secrets: []string{"keyboard cat"},
+//		Cookie:  express.Cookie{MaxAge: 15 * time.Minute},
+//	})
+//
+// What comes back is an ordinary [sessions.Manager]. docs/from-express.md is the
+// guide for moving an application.
+package express
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions"
+)
+
+// Options are express-session's and connect-redis' own, by their names, and
+// below them what those two have no word for. Both sides must be given the same
+// Name, Secrets, Prefix and Cookie.
+type Options struct {
+	_ [0]func() // keyed literals only
+
+	// Name is the cookie's. Default: connect.sid.
+	Name string
+
+	// Secrets sign the sid in the cookie: the first one signs, each of them
+	// verifies. At least one is needed. To rotate, add the new one as the
+	// second on every service, then move it to the front. A Buffer in Node is
+	// a string of the same bytes here.
+	Secrets []string
+
+	// Prefix is connect-redis' prefix, with the client's own keyPrefix in
+	// front of it if there is one. Default: sess:.
+	Prefix string
+	// NoPrefix is connect-redis' prefix: ''.
+	NoPrefix bool
+
+	// TTL is connect-redis' ttl: how long a session without a maxAge lasts in
+	// Redis after its last request, in whole seconds. Default: 24 hours. There
+	// is no disableTTL: a session always ends.
+	TTL time.Duration
+
+	// Rolling sends the cookie with every response, not with those alone that
+	// have changed the session.
+	Rolling bool
+	// SaveUninitialized stores new sessions that nothing was put into. (Node's
+	// default is true, and deprecated.)
+	SaveUninitialized bool
+	// Resave writes sessions that have not changed. (Node's default is true,
+	// and deprecated.)
+	Resave bool
+	// Proxy believes the X-Forwarded-Proto of a request. Otherwise a request
+	// is secure if it came over TLS. A session whose cookie is Secure sends it
+	// on secure requests only.
+	Proxy bool
+
+	// NewID is express-session's genid: it draws a sid, up to 200 bytes that
+	// nobody can guess (ASVS 5.0 7.2.3 asks for 128 bits, a random UUID has
+	// 122). Default: 192 bits in 32 characters, as Node's.
+	NewID func() (string, error)
+
+	// Cookie is what new sessions get. A stored session keeps what it has,
+	// whichever service began it, until it signs in.
+	Cookie Cookie
+
+	// Remember is the MaxAge of a session signed in with
+	// [sessions.Remembered]. Default: 30 days.
+	Remember time.Duration
+
+	// Timeout bounds every operation in Redis, see [sessions.RedisConfig].
+	Timeout time.Duration
+	// MaxSize is [sessions.Config].MaxSize. Default: 1 MiB, for Node has no
+	// such limit.
+	MaxSize int
+
+	// These are the fields of [sessions.Config] that the wire has no say in.
+	OnConflict   sessions.ConflictPolicy
+	Skip         func(*http.Request) bool
+	Passive      func(*http.Request) bool // connect-redis' disableTouch, request by request
+	ErrorHandler func(http.ResponseWriter, *http.Request, error)
+	OnEvent      func(context.Context, sessions.Event)
+	Logger       *slog.Logger
+}
+
+// Cookie are the options of express-session's cookie. Its zero value is Node's
+// default: Path=/; HttpOnly, gone with the browser. Secure is for HTTPS, and
+// SameSite best [Lax]: neither is Node's default.
+type Cookie struct {
+	// MaxAge is how long the session lasts after the last request (Redis'
+	// expiry goes by it), and the cookie after it was last sent. Node counts
+	// milliseconds: its 900000 is 15 * time.Minute here. Default: the cookie
+	// ends with the browser, the session by Options.TTL.
+	MaxAge time.Duration
+	// Path is the path below which there are sessions; a request for another
+	// has none, as if Options.Skip had said so. Default: /.
+	Path   string
+	Domain string
+
+	Secure      Setting // True, False or Auto: whether the request that begins the session is secure
+	HttpOnly    Setting // True or False. Default: True
+	Partitioned Setting // True or False
+	SameSite    Setting // Strict or True, Lax, None, False, or Auto: None on a secure request, else Lax
+	Priority    Setting // Low, Medium or High
+}
+
+// A Setting is the value of an option, as JavaScript writes it. "" is an option
+// that was not given; Node stores that otherwise than [False].
+type Setting string
+
+// The settings that there are.
+const (
+	True   Setting = "true"
+	False  Setting = "false"
+	Auto   Setting = "auto"
+	Strict Setting = "strict"
+	Lax    Setting = "lax"
+	None   Setting = "none"
+	Low    Setting = "low"
+	Medium Setting = "medium"
+	High   Setting = "high"
+)
+
+// normal writes what becomes a boolean, or is none yet, as the constants do. The
+// other words go into records, and there Node leaves them as they were given.
+func (c Cookie) normal() Cookie {
+	for _, s := range []*Setting{&c.Secure, &c.HttpOnly, &c.Partitioned, &c.SameSite} {
+		if lower := Setting(strings.ToLower(string(*s))); lower == True || lower == False || lower == Auto {
+			*s = lower
+		}
+	}
+	return c
+}
+
+const (
+	day             = 24 * time.Hour
+	defaultTTL      = day // connect-redis' 86400
+	defaultRemember = 30 * day
+	defaultMaxSize  = 1 << 20
+	maxID           = 200 // what a [sessions.Store] takes as a key
+)
+
+// New returns a Manager on the sessions of an Express app. T is written as the
+// members of that app's req.session, by its json tags; members that T does not
+// know stay as they are. The error names every mistake in o and T at once; New
+// does no I/O.
+//
+// What a Manager promises holds here, as far as the wire allows: what was
+// destroyed stays destroyed, no matter what a slow request of this side does; a
+// save loses nothing that the other side has saved since, for it merges by
+// field; a sid that is not stored is never adopted; Destroy expires the cookie,
+// where Node leaves it. A document that cannot be read, on which Node answers
+// 500, is left as it is and its visitor starts fresh.
+//
+// What the wire cannot give:
+//
+//   - The sid is the key in Redis: who reads the one has the other. Without a
+//     secret it is no cookie, but [sessions.Info].ID is the sid, in events too,
+//     and must not be logged. It is empty until the session is stored. The
+//     Manager's own log shows a hash of it.
+//   - Node writes the whole document, whatever is stored: a save of Node's
+//     undoes what was saved here since it had loaded, and brings back a session
+//     that was destroyed here meanwhile. [sessions.Manager.Update] is exact
+//     among Go writers only.
+//   - Nothing in a record names its write. So a write whose reply was lost is
+//     an error ([sessions.ErrUnavailable]) although it may be stored; if that
+//     happens to SignIn or Renew the session may be over.
+//   - There is no time of creation: no Lifetime, and Info's CreatedAt,
+//     AuthenticatedAt and ExpiresAt are zero. A T that is
+//     [sessions.Versioned] is refused.
+//   - A session that was renewed leaves no mark. A request that comes with the
+//     old sid afterwards finds nothing: its Destroy does not reach the new one;
+//     if it writes, or a slow one sends a Rolling cookie, the browser loses the
+//     new sid and the user signs in again.
+//   - How long a session lasts is in its record, so loading takes two commands:
+//     GET with PTTL, and GETEX, where Node sends GET and EXPIRE.
+//
+// The tokens of [sessions.Manager.Load] are sids, whose signature is then the
+// caller's to check. Fields of T must not be called cookie, or like a member of Node's Session
+// object (id, req, save, touch, destroy, reload, regenerate, …): Node drops
+// those. Node reads every number as a float64: keep integers beyond 2^53 in
+// strings. See docs/from-express.md.
+func New[T any](rdb redis.UniversalClient, o Options) (*sessions.Manager[T], error) {
+	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{
+		Prefix: o.prefix(), NoPrefix: o.NoPrefix, Timeout: o.Timeout, SwapOnce: true,
+	})
+	return newOn[T](store, o)
+}
+
+// newOn is New on any store, for the tests that stop the clock.
+func newOn[T any](store sessions.Store, o Options) (*sessions.Manager[T], error) {
+	wrong := o.validate()
+	m, err := sessions.New[T](store, o.config())
+	if err = errors.Join(wrong, err); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (o *Options) prefix() string {
+	if o.Prefix == "" && !o.NoPrefix {
+		return "sess:"
+	}
+	return o.Prefix
+}
+
+// config is what the options say in the core's words.
+func (o *Options) config() sessions.Config {
+	t := &transport{
+		name: or(o.Name, "connect.sid"), rolling: o.Rolling, proxy: o.Proxy,
+		options: o.Cookie.normal(), remember: or(max(o.Remember, 0), defaultRemember), logger: o.Logger,
+	}
+	for _, secret := range o.Secrets {
+		t.secrets = append(t.secrets, []byte(secret))
+	}
+	t.options.Path = or(o.Cookie.Path, "/")
+	// What validate refuses is left out, or it would be reported twice.
+	t.options.MaxAge = t.options.MaxAge.Truncate(time.Millisecond)
+	ttl := or(max(o.TTL, 0).Truncate(time.Second), defaultTTL)
+	return sessions.Config{
+		Codec:             sessions.JSON{},
+		IdleTimeout:       ttl,
+		Lifetime:          -1,
+		Remember:          sessions.Remember{IdleTimeout: ttl, Lifetime: -1},
+		Transport:         t,
+		Layout:            layout{},
+		SaveUninitialized: o.SaveUninitialized,
+		Rewrite:           o.Resave,
+		OnConflict:        o.OnConflict,
+		MaxSize:           or(o.MaxSize, defaultMaxSize),
+		NewToken:          o.newID(),
+		Skip:              func(r *http.Request) bool { return !t.covers(r) || o.Skip != nil && o.Skip(r) },
+		Passive:           o.Passive,
+		ErrorHandler:      o.ErrorHandler,
+		OnEvent:           o.OnEvent,
+		Logger:            o.Logger,
+	}
+}
+
+func or[V comparable](v, otherwise V) V {
+	var zero V
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func (o *Options) newID() func() (string, error) {
+	draw := o.NewID
+	if draw == nil {
+		return func() (string, error) {
+			var b [24]byte
+			_, _ = rand.Read(b[:]) // never fails
+			return base64.RawURLEncoding.EncodeToString(b[:]), nil
+		}
+	}
+	return func() (string, error) {
+		id, err := draw()
+		if err == nil && (id == "" || len(id) > maxID || !utf8.ValidString(id)) {
+			err = fmt.Errorf("express: Options.NewID: it draws a sid of %d bytes: draw 1 to %d, in UTF-8", len(id), maxID)
+		}
+		return id, err
+	}
+}
+
+// validate names the mistakes that the core cannot see.
+func (o *Options) validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("express: Options."+field+": "+format, args...))
+	}
+	if len(o.Secrets) == 0 {
+		bad("Secrets", "there is none: give the secret of the Express app")
+	}
+	for i, secret := range o.Secrets {
+		if secret == "" {
+			bad("Secrets", "number %d is empty: anybody could sign with it", i+1)
+		}
+	}
+	for _, d := range []struct {
+		field, remedy string
+		value, unit   time.Duration
+	}{
+		{"TTL", "connect-redis counts whole seconds: write 24 * time.Hour for its 86400", o.TTL, time.Second},
+		{"Cookie.MaxAge", "Node counts milliseconds: write 15 * time.Minute for its 900000", o.Cookie.MaxAge, time.Millisecond},
+		{"Remember", "Node counts milliseconds: write 30 * 24 * time.Hour for its 2592000000", o.Remember, time.Millisecond},
+	} {
+		// Milliseconds taken for nanoseconds: hours are less than a second then, and days a number of these.
+		lacks := d.value < time.Second || d.value < time.Minute && d.value%(day/1e6) == 0
+		switch {
+		case d.value < 0:
+			bad(d.field, "%v is negative: leave it out, or give it a duration", d.value)
+		case d.value > 0 && (lacks || d.value%d.unit != 0):
+			bad(d.field, "%v seems to lack its unit: %s", d.value, d.remedy)
+		}
+	}
+	c := o.Cookie.normal()
+	for _, s := range []struct {
+		field string
+		value Setting
+		among []Setting
+	}{
+		{"Secure", c.Secure, []Setting{True, False, Auto}},
+		{"HttpOnly", c.HttpOnly, []Setting{True, False}},
+		{"Partitioned", c.Partitioned, []Setting{True, False}},
+		{"SameSite", c.SameSite, []Setting{True, False, Strict, Lax, None, Auto}},
+		{"Priority", c.Priority, []Setting{Low, Medium, High}},
+	} {
+		if !s.value.among(s.among) {
+			bad("Cookie."+s.field, "%q is none of %q", s.value, s.among)
+		}
+	}
+	name := or(o.Name, "connect.sid")
+	if probe := (&http.Cookie{Name: name, Value: "v"}); probe.Valid() != nil {
+		bad("Name", "%q is not a cookie name (RFC 6265 section 4.1.1): use letters, digits, . - and _", name)
+	}
+	if c.Path != "" && (c.Path[0] != '/' || !validPath(c.Path)) {
+		bad("Cookie.Path", "%q is not a path: start it with / and leave out control characters and semicolons", c.Path)
+	}
+	if c.Domain != "" && !validDomain(c.Domain) {
+		bad("Cookie.Domain", "%q is not a domain a cookie can have: use a host name such as example.com", c.Domain)
+	}
+	// What a browser would drop without a word, RFC 6265bis section 5.7.
+	secure := c.Secure == True
+	if prefix := strings.ToLower(name); !secure && (strings.HasPrefix(prefix, "__host-") || strings.HasPrefix(prefix, "__secure-")) {
+		bad("Cookie.Secure", "browsers keep a cookie named %s only if it is Secure: set it to True", name)
+	} else if strings.HasPrefix(prefix, "__host-") && (c.Domain != "" || or(c.Path, "/") != "/") {
+		bad("Name", "browsers keep a cookie named %s only without a Domain and with the path /: leave both out", name)
+	}
+	switch {
+	case strings.EqualFold(string(c.SameSite), string(None)) && !secure:
+		bad("Cookie.SameSite", "browsers keep a SameSite=None cookie only if it is Secure: set Secure to True, or SameSite and Secure to Auto")
+	case c.SameSite == Auto && !secure && c.Secure != Auto:
+		bad("Cookie.SameSite", "Auto is None on a secure request, and browsers keep that cookie only if it is Secure: set Secure to Auto, or to True")
+	}
+	if c.Partitioned == True && !secure {
+		bad("Cookie.Partitioned", "browsers keep a Partitioned cookie only if it is Secure: set Secure to True")
+	}
+	return errors.Join(errs...)
+}
+
+func (s Setting) among(settings []Setting) bool {
+	for _, other := range settings {
+		if s == "" || strings.EqualFold(string(s), string(other)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,248 @@
+package express
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/typedsessions/sessions"
+)
+
+// transport is express-session's cookie: the sid, signed.
+type transport struct {
+	name     string
+	secrets  [][]byte
+	rolling  bool
+	proxy    bool
+	options  Cookie
+	remember time.Duration
+	logger   *slog.Logger
+	warned   atomic.Bool
+}
+
+const (
+	maxCandidates = 4  // sids that are tried
+	maxCookies    = 32 // cookies of the name whose signature is looked at
+)
+
+// Tokens returns the sids whose signature is right. It reads what package
+// cookie reads, and where that stops at the first cookie of the name it goes on:
+// another host of the domain may have set that one.
+func (t *transport) Tokens(r *http.Request) []string {
+	var sids []string
+	seen := 0
+	for _, line := range r.Header["Cookie"] {
+		for line != "" && seen < maxCookies && len(sids) < maxCandidates {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			name, value, ok := strings.Cut(pair, "=")
+			if !ok || strings.Trim(name, " \t") != t.name {
+				continue
+			}
+			seen++
+			if sid, ok := t.unsign(decode(unquote(strings.Trim(value, " \t")))); ok {
+				sids = append(sids, sid)
+			}
+		}
+	}
+	return sids
+}
+
+func unquote(v string) string {
+	if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
+		return v[1 : len(v)-1]
+	}
+	return v
+}
+
+const prefix = "s:"
+
+// unsign splits at the last dot, for a sid may have dots too.
+func (t *transport) unsign(v string) (sid string, ok bool) {
+	v, ok = strings.CutPrefix(v, prefix)
+	dot := strings.LastIndexByte(v, '.')
+	if !ok || dot <= 0 {
+		return "", false
+	}
+	sid, ok = v[:dot], false
+	for _, secret := range t.secrets {
+		ok = ok || hmac.Equal([]byte(signature(sid, secret)), []byte(v[dot+1:]))
+	}
+	return sid, ok
+}
+
+func signature(sid string, secret []byte) string {
+	mac := hmac.New(sha256.New, secret)
+	_, _ = mac.Write([]byte(sid)) // never fails
+	return base64.RawStdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// sign is the cookie's value.
+func (t *transport) sign(sid string) string {
+	return encode(prefix + sid + "." + signature(sid, t.secrets[0]))
+}
+
+// encode is JavaScript's encodeURIComponent.
+func encode(v string) string {
+	const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()"
+	b := make([]byte, 0, len(v)+16)
+	for i := range len(v) {
+		if strings.IndexByte(plain, v[i]) >= 0 {
+			b = append(b, v[i])
+		} else {
+			b = fmt.Appendf(b, "%%%02X", v[i])
+		}
+	}
+	return string(b)
+}
+
+// decode is decodeURIComponent; what that refuses stays as it is.
+func decode(v string) string {
+	if d, err := url.PathUnescape(v); err == nil && utf8.ValidString(d) {
+		return d
+	}
+	return v
+}
+
+// Write sends the cookie when express-session would: with a new sid, with a
+// change to a session whose cookie outlives the browser, and always if rolling.
+// And it expires the cookie of a destroyed session, which express-session does
+// not.
+//
+// As long as there is nothing to tell, a line of this name is one of Node's, in
+// a response that was passed on, and stays.
+func (t *transport) Write(h http.Header, r *http.Request, o sessions.Outcome) (sent bool) {
+	if o.Kind == sessions.OutcomeUnchanged && (o.Token != "" || o.Info.New) {
+		if slices.ContainsFunc(h["Set-Cookie"], t.mine) {
+			return true
+		}
+	} else {
+		t.remove(h)
+	}
+	c, ok := o.Attrs.(*cookie)
+	if !ok {
+		c = t.fresh(r, false)
+	}
+	value := ""
+	switch {
+	case o.Kind == sessions.OutcomeDestroyed:
+	case o.Token == "",
+		o.Kind == sessions.OutcomeUnchanged && !t.rolling,
+		o.Kind == sessions.OutcomeChanged && !t.rolling && isNull(c[expires]):
+		return false
+	case truthy(c[secure]) && !t.secure(r):
+		t.warn(r)
+		return false
+	default:
+		value = t.sign(o.Token.Reveal())
+	}
+	end := time.Unix(0, 0)
+	if o.Kind != sessions.OutcomeDestroyed {
+		now := c
+		if o.Kind == sessions.OutcomeUnchanged {
+			now = c.touched(time.Now()) // any other is as it was just stored
+		}
+		end, _ = now.end()
+	}
+	h["Set-Cookie"] = append(slices.Clip(h["Set-Cookie"]), c.line(t.name, value, end))
+	return true
+}
+
+// remove takes out the line that Write wrote before, into a slice of its own.
+func (t *transport) remove(h http.Header) {
+	if !slices.ContainsFunc(h["Set-Cookie"], t.mine) {
+		return
+	}
+	h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), t.mine)
+	if len(h["Set-Cookie"]) == 0 {
+		delete(h, "Set-Cookie")
+	}
+}
+
+func (t *transport) mine(line string) bool { return strings.HasPrefix(line, t.name+"=") }
+
+// Vary returns "Cookie".
+func (t *transport) Vary() string { return "Cookie" }
+
+// Attrs makes the cookie object of a session that begins with r.
+func (t *transport) Attrs(r *http.Request, remembered bool) any { return t.fresh(r, remembered) }
+
+func (t *transport) fresh(r *http.Request, remembered bool) *cookie {
+	o := t.options
+	if remembered {
+		o.MaxAge = t.remember
+	}
+	safe := t.secure(r)
+	if o.Secure == Auto {
+		o.Secure = False
+		if safe {
+			o.Secure = True
+		}
+	}
+	if o.SameSite == Auto {
+		o.SameSite = Lax
+		if safe {
+			o.SameSite = None
+		}
+	}
+	return newCookie(o)
+}
+
+// secure is express-session's issecure. Outside HTTP nobody listens in.
+func (t *transport) secure(r *http.Request) bool {
+	if r == nil || r.TLS != nil {
+		return true
+	}
+	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
+	return t.proxy && strings.EqualFold(strings.TrimSpace(proto), "https")
+}
+
+func (t *transport) warn(r *http.Request) {
+	if t.warned.CompareAndSwap(false, true) {
+		logger := t.logger
+		if logger == nil {
+			logger = slog.Default()
+		}
+		logger.WarnContext(r.Context(), "express: a Secure cookie was not sent, for its request came over plain HTTP: serve HTTPS, or set Options.Proxy if a proxy in front does and sets X-Forwarded-Proto")
+	}
+}
+
+// covers says that the request is for a path below the cookie's. Like Node it
+// goes by the path that the client has sent.
+func (t *transport) covers(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") {
+		path = or(r.URL.EscapedPath(), "/")
+	}
+	return strings.HasPrefix(path, t.options.Path)
+}
+
+// ValidateOutcome reports a cookie that browsers would not keep.
+func (t *transport) ValidateOutcome(o sessions.Outcome) error {
+	if len(t.secrets) == 0 {
+		return nil // is reported by itself
+	}
+	if n := len(t.name) + len(t.sign(o.Token.Reveal())); n > 4096 {
+		return fmt.Errorf("express: Options.Name: name and value are %d bytes, browsers keep 4096: shorten the name", n)
+	}
+	return nil
+}
+
+// What package cookie lets into an attribute.
+var (
+	domains = regexp.MustCompile(`(?i)^[.]?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	paths   = regexp.MustCompile(`^[\x20-\x3A\x3D-\x7E]*$`)
+)
+
+func validDomain(v string) bool { return domains.MatchString(v) }
+func validPath(v string) bool   { return paths.MatchString(v) }
