@@ -156,9 +156,10 @@ const (
 )
 
 // New returns a Manager on the sessions of an Express app. T is written as the
-// members of that app's req.session, by its json tags; members that T does not
-// know stay as they are. The error names every mistake in o and T at once; New
-// does no I/O.
+// members of that app's req.session, by its json tags. Members that T does not
+// know, and those that a request leaves alone, stay as they are to the byte;
+// one that it changes is written as a whole. The error names every mistake in o
+// and T at once; New does no I/O.
 //
 // What a Manager promises holds here, as far as the wire allows: what was
 // destroyed stays destroyed, no matter what a slow request of this side does; a
