@@ -95,6 +95,12 @@ func (s *session) open(ctx context.Context, token string, touch time.Duration, t
 		if err = s.check(err); err == nil && !bytes.Equal(again, raw) { // written between the two
 			at, err = m.read(again)
 			m.identify(rec, key)
+			t = m.timeout[class(rec.Remembered)]
+			if other := t.ttl(rec, now); err == nil && rec.Successor == nil && other > 0 && other != touch {
+				touch = other
+				_, left, err = m.store.Load(ctx, key, touch)
+				err = s.check(err)
+			}
 		}
 		switch {
 		case errors.Is(err, ErrNotFound), err == nil && rec.Successor != nil:

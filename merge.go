@@ -130,15 +130,14 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 
 // foreign returns the fields of a record that T does not know, and the codec to
 // store in its place: Config.Codec, unless there are such fields. Those stay, and
-// with them the codec. A T that encodes itself knows all there is; one that has
-// upgraded itself has taken what it needs.
+// with them the codec. A T that has upgraded itself has taken what it needs.
 func (m *core) foreign(rec *Record) (Fields, Codec) {
 	c, ok := m.codecOf(rec).(FieldCodec)
 	if !ok || len(rec.Payload) == 0 || rec.Version != m.version {
 		return nil, m.Codec
 	}
-	known := m.names[c.Name()]
-	if known == nil || m.knows(c, rec.Payload) {
+	known := m.known(c, rec.Payload)
+	if known == nil || knows(known, c, rec.Payload) {
 		return nil, m.Codec
 	}
 	fields, err := c.Split(rec.Payload)
@@ -156,6 +155,27 @@ func (m *core) recode(e encoded, target Codec) (live any, data []byte, err error
 		data, err = target.Marshal(live)
 	}
 	return live, data, err
+}
+
+// known are the fields that T can write, or read. A T that encodes itself knows
+// of a document what comes back when it is decoded and encoded again.
+func (m *core) known(c FieldCodec, data []byte) map[string]bool {
+	if known := m.names[c.Name()]; known != nil {
+		return known
+	}
+	_, again, err := m.recode(encoded{codec: c, data: data}, c)
+	if err != nil {
+		return nil
+	}
+	fields, err := apart(c, again)
+	if err != nil {
+		return nil
+	}
+	known := map[string]bool{}
+	for _, f := range fields {
+		known[f.Name] = true
+	}
+	return known
 }
 
 // A walker takes apart what has been decoded before without looking whether it
@@ -176,9 +196,9 @@ func apart(c FieldCodec, data []byte) ([]merge.Field, error) {
 	return plain(fields), err
 }
 
-// knows says that T knows every field of a document that it was decoded from.
-func (m *core) knows(c FieldCodec, data []byte) bool {
-	known, all := m.names[c.Name()], true
+// knows says that every field of a document that was decoded is known.
+func knows(known map[string]bool, c FieldCodec, data []byte) bool {
+	all := true
 	look := func(name, _ []byte) { all = all && known[string(name)] }
 	if w, ok := c.(walker); ok {
 		return w.Walk(data, look) == nil && all
@@ -203,13 +223,16 @@ func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
 		mine.codec, mine.data = target, data
 	}
 	c, ok := target.(FieldCodec)
-	known := m.names[target.Name()]
-	if !ok || known == nil || len(rec.Payload) == 0 || rec.Version != m.version || m.codecOf(rec).Name() != target.Name() ||
+	if !ok || len(rec.Payload) == 0 || rec.Version != m.version || m.codecOf(rec).Name() != target.Name() ||
 		len(foreign) == 0 && m.alone(rec) {
 		return mine, nil
 	}
 	fail := func(err error) (encoded, error) {
 		return mine, fmt.Errorf("sessions: keeping what is unknown to %s: %w", m.name, err)
+	}
+	known := m.known(c, rec.Payload)
+	if known == nil {
+		return mine, nil
 	}
 	doc, err := apart(c, rec.Payload)
 	if err != nil {
@@ -237,7 +260,7 @@ func (m *core) differ(was, is encoded) bool {
 	switch {
 	case !ok || known == nil:
 		return !m.alike(was, is)
-	case was.own && is.own && !merge.Permuted(was.data, is.data) && m.knows(c, was.data):
+	case was.own && is.own && !merge.Permuted(was.data, is.data) && knows(known, c, was.data):
 		return true // one encoder wrote both, and there is nothing else in them
 	}
 	before, err := apart(c, was.data)

@@ -206,11 +206,7 @@ func (s *session) reload(ctx context.Context) error {
 		s.forget()
 		return nil
 	}
-	raw, left, _, err := s.again(ctx)
-	if err != nil {
-		return err
-	}
-	at, err := s.meet(raw)
+	at, left, _, err := s.again(ctx)
 	if err != nil {
 		return err
 	}
@@ -224,10 +220,7 @@ func (s *session) touch(ctx context.Context) error {
 	if !s.stored {
 		return nil
 	}
-	raw, left, touched, err := s.again(ctx)
-	if err == nil {
-		_, err = s.meet(raw)
-	}
+	_, left, touched, err := s.again(ctx)
 	if err != nil {
 		return err
 	}
@@ -239,20 +232,33 @@ func (s *session) touch(ctx context.Context) error {
 	return nil
 }
 
-// again loads what is under the session's key now, and touches it if the store can.
-func (s *session) again(ctx context.Context) (raw []byte, left time.Duration, touched bool, err error) {
-	touch := s.ttl(&s.rec)
-	if touch <= 0 {
-		return nil, 0, false, s.end()
+// again loads what is under the session's key now, and touches it if the store
+// can: by the record's own idle timeout, which another program may have changed.
+func (s *session) again(ctx context.Context) (at stored, left time.Duration, touched bool, err error) {
+	rec := s.rec
+	for range 2 {
+		touch := s.ttl(&rec)
+		if touch <= 0 {
+			return at, 0, false, s.end()
+		}
+		if s.m.timeout[class(rec.Remembered)].idle == 0 && rec.Idle == 0 {
+			touch = 0
+		}
+		var raw []byte
+		raw, left, err = s.fetch(ctx, touch)
+		if err == nil {
+			at, err = s.meet(raw)
+		}
+		touched = touch == 0 || left == touch
+		if err != nil || at.rec.Idle == rec.Idle {
+			break
+		}
+		rec = at.rec
 	}
-	if s.m.timeout[class(s.rec.Remembered)].idle == 0 && s.rec.Idle == 0 {
-		touch = 0
-	}
-	raw, left, err = s.fetch(ctx, touch)
-	if touched = touch == 0 || left == touch; !touched && err == nil {
+	if !touched && err == nil {
 		s.event(EventTouchSkipped, nil)
 	}
-	return raw, left, touched, err
+	return at, left, touched, err
 }
 
 // fetch loads what is under the session's key now. Nothing there is its end.

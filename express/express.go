@@ -165,8 +165,10 @@ const (
 // destroyed stays destroyed, no matter what a slow request of this side does; a
 // save loses nothing that the other side has saved since, for it merges by
 // field; a sid that is not stored is never adopted; Destroy expires the cookie,
-// where Node leaves it. A document that cannot be read, on which Node answers
-// 500, is left as it is and its visitor starts fresh.
+// where Node leaves it. A document that is none of express-session's, or does
+// not fit T, is left as it is and its visitor starts fresh; if a handler then
+// writes, the new session's cookie takes the place of the other. So let T fit
+// all there is before a route writes.
 //
 // What the wire cannot give:
 //
@@ -182,8 +184,8 @@ const (
 //     an error ([sessions.ErrUnavailable]) although it may be stored; if that
 //     happens to SignIn or Renew the session may be over.
 //   - There is no time of creation: no Lifetime, and Info's CreatedAt,
-//     AuthenticatedAt and ExpiresAt are zero. A T that is
-//     [sessions.Versioned] is refused.
+//     AuthenticatedAt and ExpiresAt are zero, Label and Remembered too. A T
+//     that is [sessions.Versioned] is refused.
 //   - A session that was renewed leaves no mark. A request that comes with the
 //     old sid afterwards finds nothing: its Destroy does not reach the new one;
 //     if it writes, or a slow one sends a Rolling cookie, the browser loses the
@@ -302,7 +304,7 @@ func (o *Options) validate() error {
 		{"Remember", "Node counts milliseconds: write 30 * 24 * time.Hour for its 2592000000", o.Remember, time.Millisecond},
 	} {
 		// Milliseconds taken for nanoseconds: hours are less than a second then, and days a number of these.
-		lacks := d.value < time.Second || d.value < time.Minute && d.value%(day/1e6) == 0
+		lacks := d.value < time.Second || d.value < time.Minute && d.value%time.Second != 0 && d.value%(day/1e6) == 0
 		switch {
 		case d.value < 0:
 			bad(d.field, "%v is negative: leave it out, or give it a duration", d.value)

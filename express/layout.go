@@ -52,33 +52,30 @@ func (layout) ValidateFields(names []string) error {
 }
 
 var (
-	errInvalid  = errors.New("not valid JSON")
 	errNoCookie = errors.New(`no "cookie" object, without which it is no session of express-session's`)
 	errMaxAge   = errors.New("cookie.originalMaxAge is neither null nor a positive number of milliseconds")
 	errReserved = errors.New(`the encoded session has a member "cookie", which is express-session's`)
 )
 
-// Open takes the cookie object out of the document; of two the last one, as
-// JavaScript does. All other values stay as they are, numbers with all their
-// digits.
+// Open takes the cookie object out of the document. Of two members of one name
+// the last value counts, as in JavaScript. All values stay as they are, numbers
+// with all their digits.
 func (layout) Open(stored []byte) (r sessions.Record, err error) {
-	if !json.Valid(stored) {
-		return r, errInvalid
+	fields, err := sessions.JSON{}.Split(stored)
+	if err != nil {
+		return r, err
 	}
 	var object []byte
 	payload := append(make([]byte, 0, len(stored)), '{')
-	err = jsonfields.Object(stored, func(name, value []byte) {
-		if string(name) == "cookie" {
-			object = value
-			return
+	for _, f := range fields {
+		if f.Name == "cookie" {
+			object = f.Value
+			continue
 		}
 		if len(payload) > 1 {
 			payload = append(payload, ',')
 		}
-		payload = append(append(jsonfields.AppendName(payload, string(name)), ':'), value...)
-	})
-	if err != nil {
-		return r, err
+		payload = append(append(jsonfields.AppendName(payload, f.Name), ':'), f.Value...)
 	}
 	c, err := parseCookie(object)
 	if err != nil {

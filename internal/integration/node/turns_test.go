@@ -52,6 +52,7 @@ type walk struct {
 
 	alive  bool
 	sid    string
+	ended  map[string]bool // sids that nobody may have again
 	fields map[string]json.RawMessage
 }
 
@@ -69,7 +70,7 @@ func TestWalk(t *testing.T) {
 			t.Logf("-node.seed %d", seed)
 			p := w.pair(t, major, o)
 			k := &walk{pair: p, b: p.browser(t), r: rand.New(rand.NewPCG(seed, uint64(i))), uninitialized: o.SaveUninitialized}
-			k.fields = map[string]json.RawMessage{}
+			k.fields, k.ended = map[string]json.RawMessage{}, map[string]bool{}
 			var steps []string
 			for n := range *walkSteps {
 				steps = append(steps, k.step(t))
@@ -161,6 +162,9 @@ func (k *walk) step(t *testing.T) (step string) {
 	a := k.b.ask(at, route, body)
 	step = at.name + " " + route + " " + body
 
+	if wasAlive && (!k.alive || renewed || route == "POST /regenerate") {
+		k.ended[sid] = true
+	}
 	if !k.alive {
 		if keys := k.keys(t); len(keys) > 0 {
 			t.Errorf("%s: there is %q", step, keys)
@@ -170,7 +174,7 @@ func (k *walk) step(t *testing.T) (step string) {
 	}
 	k.sid = k.b.sid(at)
 	over := renewed || route == "POST /regenerate" || !wasAlive
-	if (k.sid == sid) == over {
+	if (k.sid == sid) == over || k.ended[k.sid] {
 		t.Errorf("%s: the sid was %q and is %q", step, sid, k.sid)
 	}
 	if keys := k.keys(t); !slices.Equal(keys, []string{at.prefix + k.sid}) {
