@@ -17,13 +17,10 @@ import (
 // A Layout decides the shape of a token, the key it stands for, and the bytes
 // of a stored record. Its methods are safe for concurrent use. The library's
 // own is used where [Config] names none; another one makes the Manager speak
-// another program's format.
-//
-// One that has Validate() error is asked by [New]; one that has
-// ValidateFields(names []string) error is shown there the names under which
-// T's fields will be stored. One whose format calls a session by its key has
-// ID(key string) string for [Info].ID. That may be the token: the Manager's
-// own log shows a hash of it.
+// another program's format. [New] asks one that has Validate() error, and shows
+// one that has ValidateFields(names []string) error how T's fields are called.
+// One whose format calls a session by its key has ID(key string) string for
+// [Info].ID; that may be the token: the Manager's log shows a hash of it.
 type Layout interface {
 	// Mint makes a token from what Config.NewToken drew.
 	Mint(drawn string, remembered bool) string
