@@ -50,11 +50,11 @@ func TestRaces(t *testing.T) {
 			{"C9 Updates in Go are exact beside Node's touches", updates},
 			{"C6 Node parked without a change, Go saves: Go's stands", nodeParkedUnchangedGoSaves},
 			{"C6 Node parked without a change, Go destroys: it stays destroyed", nodeParkedUnchangedGoDestroys},
-			{"LOSS Node parked, Go saves another field: Node's document stands, Go's field is lost", nodeParkedGoSaves},
-			{"LOSS Node parked, Go destroys: Node brings it back", nodeParkedGoDestroys},
-			{"LOSS Node parked, Go renews: Node brings the old one back beside the new", nodeParkedGoRenews},
-			{"LOSS Go parked without a change, Node renews: a rolling cookie hides the new sid", goParkedUnchangedNodeRenews},
-			{"LOSS Go parked, Node renews, Go destroys: the renewed one lives", goParkedNodeRenewsGoDestroys},
+			{"R10 documented loss: Node parked, Go saves another field: Node's document stands, Go's field is lost", nodeParkedGoSaves},
+			{"R10 documented loss: Node parked, Go destroys: Node brings it back", nodeParkedGoDestroys},
+			{"R10 documented loss: Node parked, Go renews: Node brings the old one back beside the new", nodeParkedGoRenews},
+			{"R10 documented loss: Go parked without a change, Node renews: a rolling cookie hides the new sid", goParkedUnchangedNodeRenews},
+			{"R10 documented loss: Go parked, Node renews, Go destroys: the renewed one lives", goParkedNodeRenewsGoDestroys},
 		} {
 			for _, first := range p.both() {
 				b := p.browser(t)

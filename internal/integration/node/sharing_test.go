@@ -15,8 +15,7 @@ import (
 	"github.com/typedsessions/sessions/express"
 )
 
-// article is the configuration of the first example in issue 4's wire: that of
-// a well-known article, so of many an app.
+// article is the configuration of a well-known article, and so of many an app.
 func article(maxAge time.Duration) express.Options {
 	return express.Options{
 		Name: "sid", Secrets: []string{"keyboard cat"}, Prefix: "myapp:",
@@ -52,9 +51,9 @@ func TestShared(t *testing.T) {
 					from("R1 R4 R5 R14 counting in turn", s.counting)
 					from("R14 a touch restarts the expiry", s.touching)
 					from("R10 R12 R13 values survive", s.values)
-					from("renew", s.renewing)
-					from("regenerate", s.regenerating)
-					from("destroy", s.destroying)
+					from("L12 renew", s.renewing)
+					from("L11 regenerate", s.regenerating)
+					from("L10 T2 destroy", s.destroying)
 					from("R9 touches, then explicit saves", s.saving)
 				}
 				t.Run("R10 Go writes what it has changed", s.foreign)

@@ -16,7 +16,7 @@ var (
 	walkSteps = flag.Int("node.steps", 1500, "the steps of each walk")
 )
 
-// TestTurns is the count of the issue: no request of either side is lost.
+// TestTurns counts requests in turn: none of either side is lost.
 func TestTurns(t *testing.T) {
 	const turns = 10_000
 	p := newWorld(t).pair(t, "10", article(quarter))
