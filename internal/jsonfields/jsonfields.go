@@ -78,12 +78,15 @@ func Object(data []byte, field func(name, value []byte)) error {
 
 // closing returns the index of the quote that ends the string whose content begins at i, or -1.
 func closing(data []byte, i int) int {
+	end := -1 // the first quote from i on: looked for once, however many escapes stand before it
 	for i < len(data) {
-		end := bytes.IndexByte(data[i:], '"')
-		if end < 0 {
-			return -1
+		if end < i {
+			next := bytes.IndexByte(data[i:], '"')
+			if next < 0 {
+				return -1
+			}
+			end = i + next
 		}
-		end += i
 		escape := bytes.IndexByte(data[i:end], '\\')
 		if escape < 0 {
 			return end

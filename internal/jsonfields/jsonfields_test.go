@@ -109,3 +109,19 @@ func FuzzObject(f *testing.F) {
 		}
 	})
 }
+
+// Strings of nothing but escapes take as long as others: if each escape looked
+// for the end of the string again, this would take hours.
+func TestObjectEscapes(t *testing.T) {
+	const n = 1 << 20
+	for _, escape := range []string{`\u0000`, `\\`, `\n`} {
+		data := []byte(`{"a":"` + strings.Repeat(escape, n) + `","b":"\"\\\"","c":"\\"}`)
+		var got []string
+		if err := jsonfields.Object(data, func(name, value []byte) { got = append(got, string(name)) }); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Join(got, "") != "abc" {
+			t.Errorf("%s: members %q", escape, got)
+		}
+	}
+}
