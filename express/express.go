@@ -359,7 +359,7 @@ func (o *Options) validate() error {
 
 func (s Setting) among(settings []Setting) bool {
 	for _, other := range settings {
-		if s == "" || strings.EqualFold(string(s), string(other)) {
+		if s == "" || strings.ToLower(string(s)) == string(other) { // EqualFold takes ſ for s
 			return true
 		}
 	}

@@ -204,7 +204,7 @@ func (t *transport) secure(r *http.Request) bool {
 		return true
 	}
 	proto, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",")
-	return t.proxy && strings.EqualFold(strings.TrimSpace(proto), "https")
+	return t.proxy && strings.ToLower(strings.TrimSpace(proto)) == "https"
 }
 
 func (t *transport) warn(r *http.Request) {
