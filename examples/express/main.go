@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/typedsessions/sessions/examples/internal/demo"
 )
 
 func main() {
@@ -57,7 +59,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	logger := log.New(out, "", log.LstdFlags)
 
 	if *redisURL == "" {
-		embedded, stop, err := embed()
+		embedded, stop, err := demo.Embed()
 		if err != nil {
 			return err
 		}
@@ -84,7 +86,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	server := &http.Server{Handler: site(m, proxy(node, wake, logger)), ReadHeaderTimeout: 5 * time.Second, ErrorLog: logger}
-	logger.Printf("listening on http://%s", display(listener.Addr()))
+	logger.Printf("listening on http://%s", demo.Display(listener.Addr()))
 	logger.Printf("the other half, in another terminal:\n\n%s\n\n", wake)
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/url"
-	"sync"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 )
@@ -33,42 +29,4 @@ func connect(ctx context.Context, rawURL string) (rdb *redis.Client, shown strin
 		return nil, "", fmt.Errorf("cannot reach Redis on %s: %w", options.Addr, err)
 	}
 	return rdb, u.Redacted(), nil
-}
-
-// embed runs a Redis inside this process. miniredis does not expire keys by
-// itself, so its clock is moved along with the real one.
-func embed() (addr string, stop func(), err error) {
-	mini, err := miniredis.Run()
-	if err != nil {
-		return "", nil, err
-	}
-	done := make(chan struct{})
-	var clock sync.WaitGroup
-	clock.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for last := time.Now(); ; {
-			select {
-			case now := <-tick.C:
-				mini.FastForward(now.Sub(last))
-				last = now
-			case <-done:
-				return
-			}
-		}
-	})
-	return mini.Addr(), func() {
-		close(done)
-		clock.Wait()
-		mini.Close()
-	}, nil
-}
-
-// display makes ":9091" something that a browser takes.
-func display(a net.Addr) string {
-	host, port, err := net.SplitHostPort(a.String())
-	if ip := net.ParseIP(host); err != nil || ip != nil && !ip.IsUnspecified() {
-		return a.String()
-	}
-	return net.JoinHostPort("localhost", port)
 }

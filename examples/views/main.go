@@ -16,15 +16,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/examples/internal/demo"
 )
 
 // Session is everything the demo knows about a visitor.
@@ -73,7 +72,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 	options := &redis.Options{}
 	if *url == "" {
-		embedded, stop, err := embed()
+		embedded, stop, err := demo.Embed()
 		if err != nil {
 			return err
 		}
@@ -114,7 +113,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	server := &http.Server{Handler: m.Handler(mux), ReadHeaderTimeout: 5 * time.Second, ErrorLog: logger}
-	logger.Printf("listening on http://%s", display(listener.Addr()))
+	logger.Printf("listening on http://%s", demo.Display(listener.Addr()))
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	select {
@@ -152,42 +151,4 @@ func reachable(ctx context.Context, store *sessions.RedisStore) error {
 		return nil
 	}
 	return err
-}
-
-// embed runs a Redis inside this process. miniredis does not expire keys by
-// itself, so its clock is moved along with the real one.
-func embed() (addr string, stop func(), err error) {
-	mini, err := miniredis.Run()
-	if err != nil {
-		return "", nil, err
-	}
-	done := make(chan struct{})
-	var clock sync.WaitGroup
-	clock.Go(func() {
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for last := time.Now(); ; {
-			select {
-			case now := <-tick.C:
-				mini.FastForward(now.Sub(last))
-				last = now
-			case <-done:
-				return
-			}
-		}
-	})
-	return mini.Addr(), func() {
-		close(done)
-		clock.Wait()
-		mini.Close()
-	}, nil
-}
-
-// display makes ":9090" something that a browser takes.
-func display(a net.Addr) string {
-	host, port, err := net.SplitHostPort(a.String())
-	if ip := net.ParseIP(host); err != nil || ip != nil && !ip.IsUnspecified() {
-		return a.String()
-	}
-	return net.JoinHostPort("localhost", port)
 }
