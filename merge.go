@@ -63,7 +63,7 @@ type meeting struct {
 // What T was in a save that was not answered is another base: who sets a field
 // back to what was loaded has changed it.
 func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (encoded, meeting, error) {
-	_, target := m.foreign(&theirs.rec)
+	_, _, target := m.foreign(&theirs.rec)
 	c, ok := target.(FieldCodec)
 	if m.OnConflict == ConflictLastWrite || !ok && m.mergeSession == nil {
 		return mine, meeting{over: true}, nil
@@ -128,24 +128,20 @@ func (m *core) merge(base, mine encoded, theirs *stored, doubt []unanswered) (en
 	return encoded{codec: c, data: data, owner: m.owner(merged)}, met, nil
 }
 
-// foreign returns the fields of a record that T does not know, and the codec to
-// store in its place: Config.Codec, unless there are such fields. Those stay, and
-// with them the codec. A T that has upgraded itself has taken what it needs.
-func (m *core) foreign(rec *Record) (Fields, Codec) {
+// foreign says which fields of a record T knows, whether there are others, and
+// by which codec to store in its place: Config.Codec, unless there are. Those
+// stay, and with them the codec. A T that has upgraded itself has taken what it
+// needs, and known is nil.
+func (m *core) foreign(rec *Record) (known map[string]bool, others bool, target Codec) {
 	c, ok := m.codecOf(rec).(FieldCodec)
 	if !ok || len(rec.Payload) == 0 || rec.Version != m.version {
-		return nil, m.Codec
+		return nil, false, m.Codec
 	}
-	known := m.known(c, rec.Payload)
+	known = m.known(c, rec.Payload)
 	if known == nil || knows(known, c, rec.Payload) {
-		return nil, m.Codec
+		return known, false, m.Codec
 	}
-	fields, err := c.Split(rec.Payload)
-	fields = slices.DeleteFunc(fields, func(f Field) bool { return known[f.Name] })
-	if err != nil || len(fields) == 0 {
-		return nil, m.Codec
-	}
-	return fields, c
+	return known, true, c
 }
 
 // recode decodes e afresh and encodes that by another codec, or by its own once more.
@@ -214,7 +210,7 @@ func knows(known map[string]bool, c FieldCodec, data []byte) bool {
 // as it is there, byte for byte: the fields that T does not know, and what it
 // does not know of those within the others.
 func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
-	foreign, target := m.foreign(rec)
+	known, others, target := m.foreign(rec)
 	if target.Name() != mine.codec.Name() {
 		_, data, err := m.recode(mine, target)
 		if err != nil {
@@ -223,16 +219,11 @@ func (m *core) payload(rec *Record, mine encoded) (encoded, error) {
 		mine.codec, mine.data = target, data
 	}
 	c, ok := target.(FieldCodec)
-	if !ok || len(rec.Payload) == 0 || rec.Version != m.version || m.codecOf(rec).Name() != target.Name() ||
-		len(foreign) == 0 && m.alone(rec) {
+	if !ok || known == nil || m.codecOf(rec).Name() != target.Name() || !others && m.alone(rec) {
 		return mine, nil
 	}
 	fail := func(err error) (encoded, error) {
 		return mine, fmt.Errorf("sessions: keeping what is unknown to %s: %w", m.name, err)
-	}
-	known := m.known(c, rec.Payload)
-	if known == nil {
-		return mine, nil
 	}
 	doc, err := apart(c, rec.Payload)
 	if err != nil {
