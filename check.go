@@ -1,110 +1,112 @@
 package sessions
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"reflect"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/typedsessions/sessions/internal/merge"
+	"github.com/typedsessions/sessions/internal/document"
+	"github.com/typedsessions/sessions/internal/shape"
 )
 
-// checkType refuses a T whose fields would be lost on the way through the
-// store, with the field's path and the remedy.
-func (m *core) checkType() error {
-	t := m.typ
-	if t.Kind() != reflect.Struct {
-		return m.bad("a session is a struct: New[YourStruct], without a pointer")
+// A checker looks for what is wrong with T.
+type checker struct {
+	*typeInfo
+	cfg *Config // with its defaults
+}
+
+// shapeOfT is what New finds out about T beside its mistakes.
+type shapeOfT struct {
+	version int
+	known   []map[string]bool // by codec: the fields that T can write, or read; nil if it encodes itself
+	fresh   []byte            // a fresh T by Config.Codec
+}
+
+// checkType refuses a T whose fields would be lost on the way through the store, with the field's path and
+// the remedy. The first of the codecs is Config.Codec.
+func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
+	m := checker{typ, cfg}
+	var found shapeOfT
+	if typ.typ.Kind() != reflect.Struct {
+		return found, m.bad("a session is a struct: New[YourStruct], without a pointer")
 	}
-	errs := []error{m.checkTraits(), m.checkVersion(), m.checkOwner()}
-	for _, err := range walk(t, "", m.Codec.Name(), nil) {
+	version, err := m.checkVersion()
+	found.version = version
+	errs := []error{m.checkTraits(), err, m.checkOwner()}
+	for _, err := range shape.Lost(typ.typ, cfg.Codec.Name()) {
 		errs = append(errs, m.bad("%w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err // looking further would not come back
+		return found, err // looking further could overflow the stack
 	}
-	m.names = map[string]map[string]bool{}
-	for i, c := range m.codecs {
-		paths := map[string]string{}
-		m.names[c.Name()] = map[string]bool{}
-		for _, f := range fieldsOf(t, c.Name(), "", false) {
-			m.names[c.Name()][f.name] = true
-			if f.alias != "" {
-				m.names[c.Name()][f.alias] = true
-			}
-			if other, ok := paths[f.name]; ok && i == 0 {
-				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.path, f.name, c.Name()))
-			}
-			paths[f.name] = f.path
-		}
+	if found.known, err = m.checkFieldNames(codecs); err != nil {
+		return found, err
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	zero, err := m.encode(m.blank())
+	zero, err := m.encode(typ.new())
 	if err != nil {
-		return m.refused(err)
+		return found, m.refused(err)
 	}
-	if c, ok := m.Codec.(FieldCodec); ok {
+	if c, ok := cfg.Codec.(FieldCodec); ok {
 		if err := m.checkFields(c, zero); err != nil {
-			if m.OnConflict == ConflictMerge && m.mergeSession == nil {
-				return err
+			if cfg.OnConflict == ConflictMerge && typ.merge == nil {
+				return found, err
 			}
-			m.names[c.Name()] = nil
+			found.known[0] = nil
 		}
 	}
-	for _, c := range m.codecs {
-		if marshals(m.typ, c.Name()) {
-			m.names[c.Name()] = nil // what it writes is for itself to say
+	for i, c := range codecs {
+		if shape.Marshals(typ.typ, c.Name()) {
+			found.known[i] = nil // it decides itself what it writes
 		}
 	}
-	if err := m.checkNames(zero); err != nil {
-		return err
+	if err := m.checkLayoutNames(zero); err != nil {
+		return found, err
 	}
 	if path, err := m.roundTrip(); err != nil {
-		return m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, m.Codec.Name(), cause(err))
+		return found, m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, cfg.Codec.Name(), cause(err))
 	}
-	fresh, err := m.encode(m.new())
-	if err != nil {
-		return m.bad("codec %s cannot encode what SessionDefaults sets: %w", m.Codec.Name(), err)
+	if found.fresh, err = m.encode(typ.fresh()); err != nil {
+		return found, m.bad("codec %s cannot encode what SessionDefaults sets: %w", cfg.Codec.Name(), err)
 	}
-	_, sealed, err := m.seal(Record{
-		ID: []byte(strings.Repeat("x", 36)), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(),
-		Codec: []byte(m.Codec.Name()), Payload: fresh, Version: m.version, Attrs: m.attrs(nil, false),
-	})
-	switch {
-	case errors.Is(err, ErrTooLarge):
-		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.name)
-	case err != nil:
-		return err
-	case sealed.Version != m.version:
-		return m.bad("it is Versioned, and the Layout keeps no version, so that every load would upgrade it again: keep a version in T")
-	case sealed.Created.IsZero() && m.timeout[0].lifetime > 0:
-		return errors.New("sessions: Config.Lifetime: the Layout keeps no creation time, so every session would be past it: set it to -1")
-	}
-	if !m.defaulted {
-		m.zero = fresh
-	}
-	return nil
+	return found, nil
 }
 
-func (m *core) bad(format string, args ...any) error {
-	return fmt.Errorf("sessions: T is %s: %w", m.name, fmt.Errorf(format, args...))
+// checkFieldNames collects the names of T's fields by codec, and refuses two of one name under Config.Codec.
+func (m checker) checkFieldNames(codecs []Codec) (known []map[string]bool, err error) {
+	var errs []error
+	for i, c := range codecs {
+		paths := map[string]string{}
+		known = append(known, map[string]bool{})
+		for _, f := range shape.Fields(m.typ, c.Name()) {
+			known[i][f.Name] = true
+			if f.Alias != "" {
+				known[i][f.Alias] = true
+			}
+			if other, ok := paths[f.Name]; ok && i == 0 {
+				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.Path, f.Name, c.Name()))
+			}
+			paths[f.Name] = f.Path
+		}
+	}
+	return known, errors.Join(errs...)
+}
+
+// bad makes an error about T.
+func (t *typeInfo) bad(format string, args ...any) error {
+	return fmt.Errorf("sessions: T is %s: %w", t.typ, fmt.Errorf(format, args...))
 }
 
 // encode is Marshal where a marshaler may meet its first zero value and panic.
-func (m *core) encode(v any) (data []byte, err error) {
+func (m checker) encode(v any) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("its marshaler panics: %v", p)
 		}
 	}()
-	data, err = m.Codec.Marshal(v)
+	data, err = m.cfg.Codec.Marshal(v)
 	return data, cause(err)
 }
 
@@ -117,11 +119,11 @@ func cause(err error) error {
 }
 
 // refused explains why the codec does not take a zero T.
-func (m *core) refused(err error) error {
+func (m checker) refused(err error) error {
 	var errs []error
 	for f := range m.typ.Fields() {
 		if f.Anonymous {
-			if marshals(f.Type, "") {
+			if shape.Marshals(f.Type, "") {
 				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name", f.Type))
 			}
 			continue
@@ -131,43 +133,43 @@ func (m *core) refused(err error) error {
 		}
 		alone := reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}})
 		if _, err := m.encode(reflect.New(alone).Interface()); err != nil {
-			errs = append(errs, m.bad("codec %s cannot encode field %s while it is zero: %w: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out", m.Codec.Name(), f.Name, err))
+			errs = append(errs, m.bad("codec %s cannot encode field %s while it is zero: %w: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out", m.cfg.Codec.Name(), f.Name, err))
 		}
 	}
 	if len(errs) == 0 {
-		return m.bad("codec %s cannot encode it while it is zero: %w", m.Codec.Name(), err)
+		return m.bad("codec %s cannot encode it while it is zero: %w", m.cfg.Codec.Name(), err)
 	}
 	return errors.Join(errs...)
 }
 
 // checkFields compares the zero T as encoded with what its fields promise.
-func (m *core) checkFields(c FieldCodec, zero []byte) error {
+func (m checker) checkFields(c FieldCodec, zero []byte) error {
 	fields, err := c.Split(zero)
 	if err != nil {
 		return m.refused(err)
 	}
 	var errs []error
-	for _, f := range fieldsOf(m.typ, c.Name(), "", false) {
-		has := slices.ContainsFunc(fields, func(g Field) bool { return g.Name == f.name })
-		if !has && !f.optional {
-			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag; or say with MergeSession, or Config.OnConflict, what becomes of two requests' changes", f.path, c.Name(), f.name))
+	for _, f := range shape.Fields(m.typ, c.Name()) {
+		has := slices.ContainsFunc(fields, func(g Field) bool { return g.Name == f.Name })
+		if !has && !f.Optional {
+			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag; or say with MergeSession, or Config.OnConflict, what becomes of two requests' changes", f.Path, c.Name(), f.Name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// checkNames shows the Layout the names of T's fields, in which a format that
+// checkLayoutNames shows the Layout the names of T's fields, in which a format that
 // knows no header may have a meaning of its own.
-func (m *core) checkNames(zero []byte) error {
-	l, ok := m.Layout.(interface{ ValidateFields(names []string) error })
+func (m checker) checkLayoutNames(zero []byte) error {
+	l, ok := m.cfg.Layout.(FieldsValidator)
 	if !ok {
 		return nil
 	}
 	names := map[string]bool{}
-	for _, f := range fieldsOf(m.typ, m.Codec.Name(), "", false) {
-		names[f.name] = true
+	for _, f := range shape.Fields(m.typ, m.cfg.Codec.Name()) {
+		names[f.Name] = true
 	}
-	if c, ok := m.Codec.(FieldCodec); ok { // a marshaler of T's has names of its own
+	if c, ok := m.cfg.Codec.(FieldCodec); ok { // a marshaler of T's has names of its own
 		fields, _ := c.Split(zero)
 		for _, f := range fields {
 			names[f.Name] = true
@@ -181,23 +183,23 @@ func (m *core) checkNames(zero []byte) error {
 
 // roundTrip sends a T with something in every pointer, slice and map through
 // the codec and back, and narrows a failure down to one field.
-func (m *core) roundTrip() (path string, err error) {
+func (m checker) roundTrip() (path string, err error) {
 	try := func(only string) error {
 		v := reflect.New(m.typ)
 		for f := range m.typ.Fields() {
 			if f.IsExported() && (only == "" || f.Name == only) {
-				fill(v.Elem().FieldByIndex(f.Index), nil)
+				shape.Fill(v.Elem().FieldByIndex(f.Index))
 			}
 		}
-		first, err := m.Codec.Marshal(v.Interface())
+		first, err := m.cfg.Codec.Marshal(v.Interface())
 		if err != nil {
 			return err
 		}
-		back := m.blank()
-		if err := m.Codec.Unmarshal(first, back); err != nil {
+		back := m.new()
+		if err := m.cfg.Codec.Unmarshal(first, back); err != nil {
 			return err
 		}
-		if !merge.Permuted(reencode(m.Codec, v.Interface()), reencode(m.Codec, back)) { // a map may come in any order
+		if !document.Permuted(reencode(m.cfg.Codec, v.Interface()), reencode(m.cfg.Codec, back)) { // a map may come in any order
 			return errors.New("it comes back different")
 		}
 		return nil
@@ -212,7 +214,7 @@ func (m *core) roundTrip() (path string, err error) {
 			}
 		}
 	}
-	return m.name, err
+	return m.typ.String(), err
 }
 
 func reencode(c Codec, v any) []byte {
@@ -220,68 +222,9 @@ func reencode(c Codec, v any) []byte {
 	return b
 }
 
-// fill puts one element into every slice and map below v and a value behind
-// every pointer. It leaves alone what marshals itself: its zero value need not
-// be valid, and T's is tried anyway.
-func fill(v reflect.Value, above []reflect.Type) {
-	t := v.Type()
-	if ownWay(t) || slices.Contains(above, t) {
-		return
-	}
-	above = append(slices.Clip(above), t)
-	switch t.Kind() {
-	case reflect.Pointer:
-		if !ownWay(t.Elem()) && !slices.Contains(above, t.Elem()) {
-			v.Set(reflect.New(t.Elem()))
-			fill(v.Elem(), above)
-		}
-	case reflect.Slice:
-		if !ownWay(t.Elem()) {
-			v.Set(reflect.MakeSlice(t, 1, 1))
-			fill(v.Index(0), above)
-		}
-	case reflect.Array:
-		for i := range v.Len() {
-			fill(v.Index(i), above)
-		}
-	case reflect.Map:
-		if !ownWay(t.Elem()) && !ownWay(t.Key()) {
-			key, value := reflect.New(t.Key()).Elem(), reflect.New(t.Elem()).Elem()
-			fill(key, above)
-			fill(value, above)
-			if key.Comparable() {
-				v.Set(reflect.MakeMap(t))
-				v.SetMapIndex(key, value)
-			}
-		}
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if t.Field(i).IsExported() {
-				fill(v.Field(i), above)
-			}
-		}
-	case reflect.String:
-		v.SetString("x")
-		if t == reflect.TypeFor[json.Number]() {
-			v.SetString("1")
-		}
-	case reflect.Bool:
-		v.SetBool(true)
-	case reflect.Float32, reflect.Float64:
-		v.SetFloat(1.5)
-	default:
-		switch {
-		case v.CanInt():
-			v.SetInt(1)
-		case v.CanUint():
-			v.SetUint(1)
-		}
-	}
-}
-
 // checkTraits refuses a method that looks like one of the interfaces that *T
 // may implement, but is not it.
-func (m *core) checkTraits() error {
+func (m checker) checkTraits() error {
 	name := m.typ.Name()
 	var errs []error
 	has := map[string]bool{}
@@ -291,11 +234,11 @@ func (m *core) checkTraits() error {
 		want   string
 		sets   bool // its receiver
 	}{
-		{"SessionDefaults", m.defaulted, "SessionDefaults()", true},
-		{"SessionOwner", m.owned, "SessionOwner() string", false},
-		{"SessionVersion", m.versioned, "SessionVersion() int", false},
-		{"UpgradeSession", m.versioned, "UpgradeSession(from int, decode func(any) error) error", true},
-		{"MergeSession", m.mergeSession != nil, "MergeSession(base, theirs *" + name + ") error", true},
+		{"SessionDefaults", m.defaults != nil, "SessionDefaults()", true},
+		{"SessionOwner", m.owner != nil, "SessionOwner() string", false},
+		{"SessionVersion", m.version != nil, "SessionVersion() int", false},
+		{"UpgradeSession", m.version != nil, "UpgradeSession(from int, decode func(any) error) error", true},
+		{"MergeSession", m.merge != nil, "MergeSession(base, theirs *" + name + ") error", true},
 	} {
 		method, ok := reflect.PointerTo(m.typ).MethodByName(trait.method)
 		if !ok {
@@ -339,28 +282,30 @@ func fits(method reflect.Method, name string) bool {
 }
 
 // checkVersion asks T for its version, once and for all.
-func (m *core) checkVersion() (err error) {
-	if !m.versioned {
-		return nil
+func (m checker) checkVersion() (version int, err error) {
+	if m.version == nil {
+		return 0, nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			err = m.bad("SessionVersion panics on a zero T: %v: return a constant", p)
 		}
 	}()
-	if m.version = m.blank().(Versioned).SessionVersion(); m.version < 1 || m.version > math.MaxInt32 {
-		return m.bad("SessionVersion is %d: return 1 or more, as a T that was never Versioned is version 0", m.version)
+	if version = m.version(m.new()); version < 1 || version > math.MaxInt32 {
+		return 0, m.bad("SessionVersion is %d: return 1 or more, as a T that was never Versioned is version 0", version)
 	}
-	return nil
+	return version, nil
 }
 
-// checkOwner asks whose a T is that is nobody's yet, as each visitor's is at first.
-func (m *core) checkOwner() (err error) {
+// checkOwner asks for the owner of a zero T, which is what each visitor has at first.
+func (m checker) checkOwner() (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = m.bad("SessionOwner panics on a zero T: %v: return \"\" for nobody", p)
 		}
 	}()
-	m.owner(m.blank())
+	if m.owner != nil {
+		m.owner(m.new())
+	}
 	return nil
 }

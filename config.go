@@ -9,10 +9,9 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/typedsessions/sessions/internal/queue"
+	"github.com/typedsessions/sessions/internal/record"
 )
 
 // Config configures a [Manager]. Its zero value is the secure one and works.
@@ -111,126 +110,70 @@ type Remember struct {
 	Lifetime time.Duration
 }
 
-// core is what a Manager is but for T: everything else works on values as any.
-type core struct {
-	Config
-	store   Store
-	queue   queue.Queue
-	budget  time.Duration // for one load and one commit
-	codecs  []Codec       // that records may name, Config.Codec first
-	timeout [2]timeouts   // plain, remembered
-	writer  string        // names this process's writes
-	writes  atomic.Uint64
-	down    atomic.Int32 // whether the store answered the last time, see check
-	warned  atomic.Bool  // of a Secure cookie on plain HTTP
-	typeInfo
-}
-
-// timeouts are one class's; 0 means none.
-type timeouts struct{ idle, lifetime time.Duration }
-
-// typeInfo is what core knows of T.
-type typeInfo struct {
-	typ       reflect.Type
-	name      string
-	key       any                // of the session in a context
-	blank     func() any         // a zero *T
-	assign    func(dst, src any) // *dst = *src
-	defaulted bool
-	owned     bool
-	versioned bool
-	version   int // of T; 0 if it has none
-	// mergeSession is T's, nil if it has none.
-	mergeSession func(mine, base, theirs any) error
-
-	zero  []byte                     // a fresh T encoded, unless it is Defaulted
-	names map[string]map[string]bool // by codec: the fields that T can write, or read
-}
-
 const (
-	none          = time.Duration(-1)
-	maxCandidates = 4
-	maxLabel      = 256
-	day           = 24 * time.Hour
+	none = time.Duration(-1)
+	day  = 24 * time.Hour
 )
 
-// newCore applies the defaults and reports every mistake of cfg and T at once.
-func newCore(store Store, cfg Config, info typeInfo) (*core, error) {
+// complete applies the defaults and reports every mistake.
+func (c *Config) complete() error {
 	var errs []error
-	m := &core{Config: cfg, store: store, typeInfo: info, budget: time.Second}
 	for _, p := range []struct {
 		name string
 		part any
-	}{{"Codec", cfg.Codec}, {"Transport", cfg.Transport}, {"Layout", cfg.Layout}} {
+	}{{"Codec", c.Codec}, {"Transport", c.Transport}, {"Layout", c.Layout}} {
 		if p.part != nil && isNil(p.part) {
 			errs = append(errs, fmt.Errorf("sessions: Config.%s: it is a nil %T: leave it out, or give it a value", p.name, p.part))
 		}
 	}
-	if isNil(m.Codec) {
-		m.Codec = JSON{}
+	if isNil(c.Codec) {
+		c.Codec = JSON{}
 	}
-	if isNil(m.Transport) {
-		m.Transport = Cookie{}
+	if isNil(c.Transport) {
+		c.Transport = Cookie{}
 	}
-	if isNil(m.Layout) {
-		m.Layout = layout{}
+	if isNil(c.Layout) {
+		c.Layout = DefaultLayout{}
 	}
-	if m.NewToken == nil {
-		m.NewToken = func() (string, error) { return rand.Text(), nil }
+	if c.NewToken == nil {
+		c.NewToken = func() (string, error) { return rand.Text(), nil }
 	}
-	if m.ErrorHandler == nil {
-		m.ErrorHandler = respond
+	if c.ErrorHandler == nil {
+		c.ErrorHandler = respond
 	}
-	if m.Logger == nil {
-		m.Logger = slog.Default()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
-	if m.Realm == "" {
-		m.Realm = "session"
+	if c.Realm == "" {
+		c.Realm = "session"
 	}
-	if strings.ContainsRune(m.Realm, 0) {
+	if strings.ContainsRune(c.Realm, 0) {
 		errs = append(errs, errors.New("sessions: Config.Realm: contains a NUL, which separates realm and token: leave it out"))
 	}
-	if m.MaxSize == 0 {
-		m.MaxSize = 64 << 10
+	if c.MaxSize < 0 {
+		errs = append(errs, fmt.Errorf("sessions: Config.MaxSize: %d is negative: use bytes, or 0 for 64 KiB", c.MaxSize))
 	}
-	if m.MaxSize < 0 {
-		errs = append(errs, fmt.Errorf("sessions: Config.MaxSize: %d is negative: use bytes, or 0 for 64 KiB", cfg.MaxSize))
-		m.MaxSize = 64 << 10
+	if c.MaxSize <= 0 {
+		c.MaxSize = 64 << 10
 	}
-
-	var err error
-	m.timeout[0], err = resolve("Config.", cfg.IdleTimeout, cfg.Lifetime, time.Hour, day)
-	errs = append(errs, err)
-	m.timeout[1], err = resolve("Config.Remember.", cfg.Remember.IdleTimeout, cfg.Remember.Lifetime, 30*day, 30*day)
-	errs = append(errs, err)
-
-	m.codecs = []Codec{m.Codec, JSON{}, MsgPack{}}
-	if isNil(store) {
-		errs = append(errs, errors.New("sessions: the store is nil: use NewRedisStore, or &MemoryStore{} in a test"))
-	} else if s, ok := store.(interface{ Timeout() time.Duration }); ok && s.Timeout() > 0 {
-		m.budget = s.Timeout()
-	}
-	for _, part := range []any{store, m.Codec, m.Transport, m.Layout} {
-		if p, ok := part.(interface{ Validate() error }); ok && !isNil(part) {
-			errs = append(errs, p.Validate())
-		}
-	}
-	errs = append(errs, m.checkPolicy(), m.checkTokens())
-	errs = append(errs, m.checkType())
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	m.writer = rand.Text()[:12]
-	return m, nil
+	return errors.Join(errs...)
 }
 
+// isNil tells whether v is nil or holds a nil pointer.
 func isNil(v any) bool {
 	rv := reflect.ValueOf(v)
 	return v == nil || rv.Kind() == reflect.Pointer && rv.IsNil()
 }
 
-// resolve turns the configured timeouts of one class into effective ones.
-func resolve(field string, idle, lifetime, idleDefault, lifetimeDefault time.Duration) (timeouts, error) {
+// timeouts are those of plain and of remembered sessions.
+func (c *Config) timeouts() (plain, remember record.Timeouts, err error) {
+	plain, err = resolveTimeouts("Config.", c.IdleTimeout, c.Lifetime, time.Hour, day)
+	remember, other := resolveTimeouts("Config.Remember.", c.Remember.IdleTimeout, c.Remember.Lifetime, 30*day, 30*day)
+	return plain, remember, errors.Join(err, other)
+}
+
+// resolveTimeouts turns the configured timeouts of one class into effective ones.
+func resolveTimeouts(field string, idle, lifetime, idleDefault, lifetimeDefault time.Duration) (record.Timeouts, error) {
 	var errs []error
 	bad := func(name, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("sessions: "+field+name+": "+format, args...))
@@ -255,77 +198,21 @@ func resolve(field string, idle, lifetime, idleDefault, lifetimeDefault time.Dur
 	if lifetime > 0 && lifetime < time.Millisecond {
 		bad("Lifetime", "%v is less than a millisecond: add the unit, as in 24 * time.Hour", lifetime)
 	}
-	t := timeouts{idle, lifetime}
-	if t.lifetime == 0 {
-		t.lifetime = lifetimeDefault
+	t := record.Timeouts{Idle: idle, Lifetime: lifetime}
+	if t.Lifetime == 0 {
+		t.Lifetime = lifetimeDefault
 	}
-	if t.lifetime == none {
-		t.lifetime = 0
+	if t.Lifetime == none {
+		t.Lifetime = 0
 	}
 	switch {
-	case t.idle == none:
-		t.idle = 0
-	case t.idle == 0:
-		t.idle = idleDefault
-		if t.lifetime > 0 {
-			t.idle = min(t.idle, t.lifetime)
+	case t.Idle == none:
+		t.Idle = 0
+	case t.Idle == 0:
+		t.Idle = idleDefault
+		if t.Lifetime > 0 {
+			t.Idle = min(t.Idle, t.Lifetime)
 		}
 	}
 	return t, errors.Join(errs...)
-}
-
-// checkTokens draws two tokens of each class and shows them to the Layout and
-// the Transport, so that what would fail at the first visitor fails at start.
-func (m *core) checkTokens() error {
-	var drawn [2]string
-	for i := range drawn {
-		var err error
-		if drawn[i], err = m.NewToken(); err != nil {
-			return fmt.Errorf("sessions: Config.NewToken: %w", err)
-		}
-	}
-	if drawn[0] == drawn[1] {
-		return errors.New("sessions: Config.NewToken: it draws the same token twice: every one must be unguessable (ASVS 5.0 7.2.3)")
-	}
-	var errs []error
-	for class, remembered := range []bool{false, true} {
-		token := m.Layout.Mint(drawn[0], remembered)
-		if _, _, ok := m.Layout.Parse(token); !ok {
-			return errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn: draw 20 to 128 letters, digits, - and _")
-		}
-		if t, ok := m.Transport.(interface{ ValidateOutcome(Outcome) error }); ok {
-			now := time.Now()
-			info := Info{Remembered: remembered, CreatedAt: now, ExpiresAt: m.timeout[class].end(now)}
-			err := t.ValidateOutcome(Outcome{Kind: OutcomeCreated, Token: Token(token), Info: info})
-			if err != nil && (len(errs) == 0 || errs[0].Error() != err.Error()) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// end is the end of a session's Lifetime, zero for none.
-func (t timeouts) end(created time.Time) time.Time {
-	if t.lifetime == 0 {
-		return time.Time{}
-	}
-	return created.Add(t.lifetime)
-}
-
-// ttl is how long a record created then may stay in the store from now on;
-// nothing or less means that its time is up. A record's own idle timeout wins.
-func (t timeouts) ttl(r *Record, now time.Time) time.Duration {
-	idle := t.idle
-	if r.Idle > 0 {
-		idle = r.Idle
-	}
-	end := t.end(r.Created)
-	switch {
-	case end.IsZero():
-		return idle
-	case idle == 0:
-		return end.Sub(now)
-	}
-	return min(idle, end.Sub(now))
 }

@@ -161,7 +161,7 @@ func TestConfig(t *testing.T) {
 		}},
 		{"parts that refuse themselves", sessions.Config{
 			Codec:  refusingCodec{errors.New("sessions: codec says no")},
-			Layout: refusingLayout{sessions.DefaultLayout, errors.New("sessions: layout says no")},
+			Layout: refusingLayout{sessions.DefaultLayout{}, errors.New("sessions: layout says no")},
 		}, []string{"sessions: codec says no", "sessions: layout says no"}},
 
 		{"every mistake", sessions.Config{

@@ -344,7 +344,7 @@ func (l traitLayout) Seal(r sessions.Record) ([]byte, error) {
 }
 
 func TestVersionedNeedsALayout(t *testing.T) {
-	cfg := sessions.Config{Layout: traitLayout{sessions.DefaultLayout}}
+	cfg := sessions.Config{Layout: traitLayout{sessions.DefaultLayout{}}}
 	t.Run("T7 a Versioned T on a Layout that keeps no version", func(t *testing.T) {
 		_, err := sessions.New[traitVersioned](memory(), cfg)
 		wantComplaints(t, err, "sessions: T is sessions_test.traitVersioned: it is Versioned, and the Layout keeps no version, … keep a version in T")

@@ -1,8 +1,5 @@
 package sessions
 
-// DefaultLayout is the Layout that New takes where Config names none.
-var DefaultLayout Layout = layout{}
-
 // DrawToken makes a token as m would for a new session.
 func DrawToken[T any](m *Manager[T]) (string, error) {
 	drawn, err := m.core.NewToken()

@@ -1,55 +1,58 @@
 package sessions
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/typedsessions/sessions/internal/record"
 )
 
-// A Layout decides the shape of a token, the key it stands for, and the bytes
-// of a stored record. Its methods are safe for concurrent use. The library's
-// own is used where [Config] names none; another one makes the Manager speak
-// another program's format. [New] asks one that has Validate() error, and shows
-// one that has ValidateFields(names []string) error how T's fields are called.
-// One whose format calls a session by its key has ID(key string) string for
-// [Info].ID; that may be the token: the Manager's log shows a hash of it.
+// A Layout decides the shape of a token, the key that it stands for, and the bytes of a stored record. Its
+// methods are safe for concurrent use. The default is [DefaultLayout]; another one makes the Manager speak
+// another program's format, or wraps the default, to encrypt what is stored for example: a [Codec] cannot
+// do that, because what it writes is compared and merged field by field.
+//
+// A Layout may also implement [Validator], [FieldsValidator] and [Identifier].
 type Layout interface {
 	// Mint makes a token from what Config.NewToken drew.
 	Mint(drawn string, remembered bool) string
-	// Parse tells what the token alone says. A token that is not ok has the
-	// wrong shape and never reaches the store. Where the class of timeouts is
-	// not known from the token, the record is loaded without a touch, and
-	// touched by the timeout found in it.
+	// Parse tells what the token alone says. A token that is not ok has the wrong shape and never reaches
+	// the store. If the class of timeouts is not known from the token, the record is loaded without a
+	// touch, and then touched by the timeout found in it.
 	Parse(token string) (remembered, known, ok bool)
-	// Key returns the store key of a token. Managers of different realms must
-	// not share keys, unless the format to be spoken has no room for a realm.
+	// Key returns the store key of a token. Managers of different realms must not share keys, unless the
+	// format to be spoken has no room for a realm.
 	Key(realm, token string) string
-	// Open reads a stored record. The fields of the result are views into
-	// stored. On an error the ID is set if it could be read.
+	// Open reads a stored record. The fields of the result are views into stored. On an error the ID is
+	// set if it could be read.
 	Open(stored []byte) (Record, error)
-	// Seal writes a record. A Layout that has no way to mark a renewed
-	// session answers a Record with a Successor by [errors.ErrUnsupported];
-	// renewing then deletes the old record instead.
+	// Seal writes a record. A Layout that cannot mark a renewed session answers a Record that has a
+	// Successor with [errors.ErrUnsupported]; a renewal then deletes the old record instead.
 	Seal(r Record) ([]byte, error)
 }
 
-// A Record is what a [Layout] reads and writes: the payload, which is T by its
-// codec, and the header beside it.
+// A FieldsValidator is a Layout that has a meaning of its own for some names of fields. [New] gives it the
+// names under which T's fields are stored, and returns its error.
+type FieldsValidator interface {
+	ValidateFields(names []string) error
+}
+
+// An Identifier is a Layout whose format has no ID of its own and calls a session by its key. [Info].ID is
+// then what ID returns. If that is the token, the Manager's log shows a hash of it.
+type Identifier interface {
+	ID(key string) string
+}
+
+// A Record is what a [Layout] reads and writes: the payload, which is T by its codec, and the header beside
+// it.
 type Record struct {
-	ID    []byte // public; where it is empty, one is made of the key
+	ID    []byte // public; if it is empty, one is made of the key
 	Codec []byte // name of the payload's codec; empty means Config.Codec
 	Owner []byte // Info.Owner
 	Label []byte // Info.Label
-	// Writes names the last write of each of the eight processes that wrote
-	// last, the newest first: a writer whose reply got lost finds itself here.
+	// Writes names the last write of each of the eight processes that wrote last, the newest first: a
+	// writer whose reply was lost finds its own name here.
 	Writes [8][]byte
 
 	Created       time.Time     // start of the Lifetime
@@ -58,37 +61,39 @@ type Record struct {
 	Version       int           // of T; 0 if T has none
 	Remembered    bool          // Config.Remember applies
 
-	// Successor makes the record a mark: the session was renewed at Created
-	// and lives under this key. A mark loads as not found.
+	// Successor makes the record a mark: the session was renewed at Created and lives under this key. A
+	// mark loads as not found.
 	Successor []byte
 	Payload   []byte // T by its codec
 	Extra     []byte // header fields that the Layout does not know, kept as they are
 
-	// Prefix is how many of the first bytes of the stored record identify
-	// this very write; Open sets it.
+	// Prefix is how many of the first bytes of the stored record identify this very write; Open sets it.
 	Prefix int
 	// Attrs is what the Layout keeps in the record for its Transport.
 	Attrs any
 }
 
-// layout is the library's own: a token is one letter for its class of timeouts
-// and what was drawn; the key is a hash of it; the record one line of JSON, a
-// newline, and the payload.
-type layout struct{}
+// DefaultLayout is the library's own [Layout]. A token is one letter for its class of timeouts and what was
+// drawn; the key is a hash of it; a record is one line of JSON, a newline, and the payload.
+type DefaultLayout struct{}
+
+var _ Layout = DefaultLayout{}
 
 const (
 	classSession    = 's'
 	classRemembered = 'r'
 )
 
-func (layout) Mint(drawn string, remembered bool) string {
+// Mint puts the letter of the class before what was drawn.
+func (DefaultLayout) Mint(drawn string, remembered bool) string {
 	if remembered {
 		return string(classRemembered) + drawn
 	}
 	return string(classSession) + drawn
 }
 
-func (layout) Parse(token string) (remembered, known, ok bool) {
+// Parse takes a class letter and 20 to 128 letters, digits, "-" and "_".
+func (DefaultLayout) Parse(token string) (remembered, known, ok bool) {
 	if len(token) < 21 || len(token) > 129 || token[0] != classSession && token[0] != classRemembered {
 		return false, false, false
 	}
@@ -102,10 +107,10 @@ func (layout) Parse(token string) (remembered, known, ok bool) {
 	return token[0] == classRemembered, true, true
 }
 
-// Key hashes the token, so that whoever reads the store cannot use what he
-// sees (ASVS 5.0 11.4). The class letter is under the hash: it cannot be
-// changed to get other timeouts.
-func (layout) Key(realm, token string) string {
+// Key returns the base64url of the SHA-256 of realm and token: whoever reads the store cannot use what they
+// see (ASVS 5.0 11.4). The class letter is part of what is hashed, so it cannot be changed to get other
+// timeouts.
+func (DefaultLayout) Key(realm, token string) string {
 	buf := make([]byte, 0, 160)
 	buf = append(buf, realm...)
 	buf = append(buf, 0)
@@ -116,334 +121,11 @@ func (layout) Key(realm, token string) string {
 	return string(key[:])
 }
 
-var (
-	errNoHeader  = errors.New("no header line")
-	errHeader    = errors.New("malformed header")
-	errNoID      = errors.New("header without an id")
-	errNoWrite   = errors.New("header without its writes")
-	errNoCreated = errors.New("header without its creation time")
-)
-
-// Seal writes the id and the newest write first: up to there the bytes
-// identify the write, whatever the size of the payload.
-func (layout) Seal(r Record) ([]byte, error) {
-	b := make([]byte, 0, 256+len(r.Label)+len(r.Owner)+len(r.Extra)+len(r.Payload))
-	b = append(b, `{"id":`...)
-	b = quote(b, r.ID)
-	b = append(b, `,"w":[`...)
-	for i, w := range r.Writes {
-		if len(w) == 0 {
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = quote(b, w)
-	}
-	b = append(b, ']')
-	text := func(name string, v []byte) {
-		if len(v) > 0 {
-			b = append(append(append(b, `,"`...), name...), `":`...)
-			b = quote(b, v)
-		}
-	}
-	number := func(name string, v int64) {
-		b = append(append(append(b, `,"`...), name...), `":`...)
-		b = strconv.AppendInt(b, v, 10)
-	}
-	text("c", r.Codec)
-	number("created", r.Created.UnixMilli())
-	if !r.Authenticated.IsZero() {
-		number("authenticated", r.Authenticated.UnixMilli())
-	}
-	if r.Idle != 0 {
-		number("idle", r.Idle.Milliseconds())
-	}
-	if r.Version != 0 {
-		number("version", int64(r.Version))
-	}
-	if r.Remembered {
-		b = append(b, `,"remembered":true`...)
-	}
-	text("owner", r.Owner)
-	text("label", r.Label)
-	text("successor", r.Successor)
-	b = append(b, r.Extra...)
-	b = append(b, '}', '\n')
-	return append(b, r.Payload...), nil
+// Open reads what Seal has written.
+func (DefaultLayout) Open(stored []byte) (Record, error) {
+	r, err := record.Open(stored)
+	return Record(r), err
 }
 
-// Open reads the header by hand: encoding/json would cost thirty allocations.
-func (layout) Open(stored []byte) (Record, error) {
-	var r Record
-	line, payload, ok := bytes.Cut(stored, []byte{'\n'})
-	if !ok {
-		return r, errNoHeader
-	}
-	r.Payload = payload
-	h := header{b: line}
-	if !h.skip('{') {
-		return r, errNoHeader
-	}
-	var hasCreated bool
-	for first := true; !h.skip('}'); first = false {
-		start := h.i
-		if !first && !h.skip(',') {
-			return r, errHeader
-		}
-		name, ok := h.text()
-		if !ok || !h.skip(':') {
-			return r, errHeader
-		}
-		switch string(name) {
-		case "id":
-			r.ID, ok = h.text()
-		case "w":
-			ok = h.writes(&r)
-		case "c":
-			r.Codec, ok = h.text()
-		case "created":
-			r.Created, ok = h.time()
-			hasCreated = ok
-		case "authenticated":
-			r.Authenticated, ok = h.time()
-		case "idle":
-			var n int64
-			n, ok = h.number()
-			ok = ok && 0 <= n && n <= math.MaxInt64/int64(time.Millisecond)
-			r.Idle = time.Duration(n) * time.Millisecond
-		case "version":
-			var n int64
-			n, ok = h.number()
-			ok = ok && 0 <= n && n <= math.MaxInt32
-			r.Version = int(n)
-		case "remembered":
-			var v []byte
-			v, ok = h.value()
-			r.Remembered = string(v) == "true"
-		case "owner":
-			r.Owner, ok = h.text()
-		case "label":
-			r.Label, ok = h.text()
-		case "successor":
-			r.Successor, ok = h.text()
-			ok = ok && len(r.Successor) > 0
-		default:
-			if _, ok = h.value(); !ok {
-				break
-			}
-			if first {
-				r.Extra = append([]byte{','}, line[start:h.i]...)
-			} else {
-				r.Extra = join(r.Extra, line, start, h.i)
-			}
-		}
-		if !ok {
-			return r, errHeader
-		}
-	}
-	switch {
-	case h.i != len(line):
-		return r, errHeader
-	case len(r.ID) == 0:
-		return r, errNoID
-	case len(r.Writes[0]) == 0:
-		return r, errNoWrite
-	case !hasCreated:
-		return r, errNoCreated
-	}
-	return r, nil
-}
-
-// join appends line[start:end] to extra, as a view where the two are
-// neighbours, which they are unless a newer build writes in another order.
-func join(extra, line []byte, start, end int) []byte {
-	if extra == nil {
-		return line[start:end:end]
-	}
-	if from := start - len(extra); from >= 0 && &line[from] == &extra[0] {
-		return line[from:end:end]
-	}
-	return append(extra, line[start:end]...)
-}
-
-// header is a cursor over the header line.
-type header struct {
-	b []byte
-	i int
-}
-
-func (h *header) skip(c byte) bool {
-	if h.i < len(h.b) && h.b[h.i] == c {
-		h.i++
-		return true
-	}
-	return false
-}
-
-// text reads a string: a view, unless it has escapes.
-func (h *header) text() ([]byte, bool) {
-	raw, escaped, ok := h.quoted()
-	if !escaped {
-		return raw, ok
-	}
-	return unescape(raw)
-}
-
-// quoted returns what is between two quotes.
-func (h *header) quoted() (raw []byte, escaped, ok bool) {
-	if !h.skip('"') {
-		return nil, false, false
-	}
-	for start := h.i; h.i < len(h.b); h.i++ {
-		switch h.b[h.i] {
-		case '\\':
-			escaped = true
-			h.i++
-		case '"':
-			h.i++
-			return h.b[start : h.i-1 : h.i-1], escaped, true
-		}
-	}
-	return nil, false, false
-}
-
-// unescape undoes JSON's escapes and leaves every other byte alone, where
-// encoding/json makes U+FFFD of what is not UTF-8.
-func unescape(raw []byte) ([]byte, bool) {
-	s := make([]byte, 0, len(raw))
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if c != '\\' {
-			s = append(s, c)
-			continue
-		}
-		i++ // a quoted string does not end in a backslash
-		if raw[i] == 'u' {
-			r, ok := hex(raw[i+1:])
-			if !ok {
-				return nil, false
-			}
-			i += 4
-			if utf16.IsSurrogate(r) {
-				low := rune(-1)
-				if bytes.HasPrefix(raw[i+1:], []byte(`\u`)) {
-					low, _ = hex(raw[i+3:])
-				}
-				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
-					i += 6
-				}
-			}
-			s = utf8.AppendRune(s, r)
-			continue
-		}
-		n := strings.IndexByte(`"\/bfnrt`, raw[i])
-		if n < 0 {
-			return nil, false
-		}
-		s = append(s, "\"\\/\b\f\n\r\t"[n])
-	}
-	return s, true
-}
-
-// hex reads four digits.
-func hex(b []byte) (rune, bool) {
-	if len(b) < 4 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(b[:4]), 16, 16)
-	return rune(n), err == nil
-}
-
-func (h *header) number() (int64, bool) {
-	start := h.i
-	h.skip('-')
-	var n int64
-	for ; h.i < len(h.b) && '0' <= h.b[h.i] && h.b[h.i] <= '9'; h.i++ {
-		if n > (1<<62)/10 {
-			return 0, false
-		}
-		n = n*10 + int64(h.b[h.i]-'0')
-	}
-	if h.i == start || h.b[h.i-1] == '-' {
-		return 0, false
-	}
-	if h.b[start] == '-' {
-		n = -n
-	}
-	return n, true
-}
-
-// time reads milliseconds since 1970, within what a date can hold.
-func (h *header) time() (time.Time, bool) {
-	n, ok := h.number()
-	if !ok || n < -62135596800000 || n > 253402300799999 {
-		return time.Time{}, false
-	}
-	return time.UnixMilli(n), true
-}
-
-func (h *header) writes(r *Record) bool {
-	if !h.skip('[') {
-		return false
-	}
-	for n := 0; !h.skip(']'); n++ {
-		if n > 0 && !h.skip(',') {
-			return false
-		}
-		w, ok := h.text()
-		if !ok || len(w) == 0 {
-			return false
-		}
-		if n == 0 {
-			r.Prefix = h.i
-		}
-		if n < len(r.Writes) {
-			r.Writes[n] = w
-		}
-	}
-	return true
-}
-
-// value skips any JSON value and returns its bytes.
-func (h *header) value() ([]byte, bool) {
-	start, depth := h.i, 0
-	for h.i < len(h.b) {
-		switch h.b[h.i] {
-		case '"':
-			if _, _, ok := h.quoted(); !ok {
-				return nil, false
-			}
-			continue
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return h.b[start:h.i], h.i > start
-			}
-			depth--
-		case ',':
-			if depth == 0 {
-				return h.b[start:h.i], h.i > start
-			}
-		}
-		h.i++
-	}
-	return nil, false
-}
-
-// quote appends v as a JSON string.
-func quote(b, v []byte) []byte {
-	b = append(b, '"')
-	for _, c := range v {
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < 0x20:
-			b = fmt.Appendf(b, `\u%04x`, c)
-		default:
-			b = append(b, c)
-		}
-	}
-	return append(b, '"')
-}
+// Seal writes the header line, a newline, and the payload.
+func (DefaultLayout) Seal(r Record) ([]byte, error) { return record.Seal(record.Record(r)), nil }

@@ -113,7 +113,7 @@ func TestSeamsShowNames(t *testing.T) {
 		c := sessions.Config{Codec: sessions.MsgPack{}, Layout: struct {
 			sessions.Layout
 			showsNames
-		}{sessions.DefaultLayout, showsNames{&shown}}}
+		}{sessions.DefaultLayout{}, showsNames{&shown}}}
 		if _, err := sessions.New[namesAll](new(sessions.MemoryStore), c); err != nil {
 			t.Fatal(err)
 		}

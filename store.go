@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
@@ -17,9 +16,7 @@ import (
 // [context.DeadlineExceeded]. A ttl or touch below the store's resolution
 // counts as the smallest one. Keys are arbitrary bytes, 200 at the most.
 //
-// A store that has a method Timeout() time.Duration tells the Manager how long
-// one load or one commit may take in all; otherwise that is one second. One
-// that has Validate() error is asked by [New].
+// A Store may also implement [Timed] and [Validator].
 //
 // Package storetest checks an implementation against this contract.
 type Store interface {
@@ -48,44 +45,14 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// Errors that callers branch on. Test with [errors.Is].
-var (
-	// ErrUnavailable says that the store did not answer in time, could not be
-	// reached, or refused. What was sent may or may not be stored. Default response: 503 with Retry-After;
-	// the cookie is kept. A request cancelled by its client is never this
-	// error, it is [context.Canceled].
-	ErrUnavailable = errors.New("sessions: store unavailable")
+// A Timed store tells the Manager how long one load or one save may take in all. Otherwise that is one
+// second.
+type Timed interface {
+	Timeout() time.Duration
+}
 
-	// ErrNewerVersion says that a newer build of the program wrote the
-	// record. It is not touched. Default response: 503 with Retry-After.
-	ErrNewerVersion = errors.New("sessions: record written by a newer version")
-
-	// ErrConflict says that other writers kept changing the session until
-	// the time was up; the stored record stands. Default response: 409.
-	// A [Store] returns it from CompareAndSwap.
-	ErrConflict = errors.New("sessions: conflicting write")
-
-	// ErrGone says that the session ended meanwhile: signed out, renewed or
-	// expired elsewhere. The change was dropped. *T stays readable, and every
-	// save returns ErrGone until [Manager.Destroy] starts afresh.
-	// Default response: 409.
-	ErrGone = errors.New("sessions: session has ended")
-
-	// ErrTooLarge says that the record would exceed [Config].MaxSize; the
-	// stored one stands. Default response: 500.
-	ErrTooLarge = errors.New("sessions: session too large")
-
-	// ErrCommitted says that a new cookie was needed after the response
-	// header had gone; nothing was stored.
-	ErrCommitted = errors.New("sessions: response header already sent")
-
-	// ErrNoSession says that the context carries no session of this Manager:
-	// the request did not pass through [Manager.Handler], or Skip left it out.
-	ErrNoSession = errors.New("sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request")
-
-	// ErrNotFound is a [Store]'s: nothing is stored under the key.
-	ErrNotFound = errors.New("sessions: key not found")
-
-	// ErrExists is a [Store]'s: Create found a value under the key.
-	ErrExists = errors.New("sessions: key exists")
-)
+// A Validator is a [Store], [Codec], [Transport] or [Layout] that can tell what is wrong with itself. [New]
+// asks it and returns its error.
+type Validator interface {
+	Validate() error
+}

@@ -1,24 +1,12 @@
 package sessions
 
-import (
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"slices"
-	"strings"
-	"time"
-)
+import "net/http"
 
 // A Transport carries the token between client and server. It never sees T or
 // the store. Its methods are safe for concurrent use.
 //
-// One that has Validate() error is asked by [New]; one that has
-// ValidateOutcome(Outcome) error is shown there what it will have to write,
-// once with each timeout; one that has Secure() bool says that its clients
-// drop the token on plain HTTP. One that has Attrs(r *http.Request, remembered
-// bool) any says what a [Layout] is to keep for it in a new session's record,
-// and after a sign-in; r is nil outside HTTP.
+// A Transport may also implement [Validator], [OutcomeValidator],
+// [SecureTransport] and [Attributor].
 type Transport interface {
 	// Tokens returns the candidates that r carries, at most four, in the
 	// order in which to try them. What cannot be decoded is left out.
@@ -35,297 +23,20 @@ type Transport interface {
 	Vary() string
 }
 
-// A Token is the secret that stands for a session. It prints as
-// [session token] whatever the verb; Reveal gives the text. Do not keep one in
-// an unexported field of a struct that is printed: there fmt does not ask it.
-type Token string
-
-// Reveal returns the token itself: for a [Transport], never for a log.
-func (t Token) Reveal() string { return string(t) }
-
-// Format implements [fmt.Formatter].
-func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, "[session token]") }
-
-// MarshalText keeps the token out of JSON and of slog.
-func (t Token) MarshalText() ([]byte, error) { return []byte("[session token]"), nil }
-
-// Cookie carries the token in a cookie: HttpOnly always, Secure unless
-// Insecure. Its zero value is the safest that browsers offer:
-//
-//	__Host-session=…; Path=/; Secure; HttpOnly; SameSite=Lax
-//
-// The __Host- prefix keeps every other host, sibling domains included, from
-// setting it (RFC 6265bis section 4.1.3.2, ASVS 5.0 3.3.1).
-type Cookie struct {
-	// Name is the cookie's name. Default: __Host-session; __Secure-session
-	// with a Domain or a Path; session with Insecure.
-	Name string
-	// Path is the path below which browsers send it. Default "/".
-	Path string
-	// Domain lets every host of the domain receive the cookie, and set it.
-	// Default: the answering host alone.
-	Domain string
-	// SameSite is Lax by default. None needs Secure, and lets other sites
-	// send requests with the session.
-	SameSite http.SameSite
-	// Persist keeps the cookie beyond the browser's end, until the session's
-	// Lifetime is over. Sessions signed in with [Remembered] always persist.
-	Persist bool
-	// Partitioned keys the cookie by the embedding site (CHIPS).
-	Partitioned bool
-	// Insecure lets the cookie travel over plain HTTP. Anybody on the way can
-	// then take over the session: for development only.
-	Insecure bool
+// An OutcomeValidator is a Transport that can tell in advance what it cannot write. [New] gives it what it
+// will have to write, once with the timeouts of each class, and returns its error.
+type OutcomeValidator interface {
+	ValidateOutcome(o Outcome) error
 }
 
-const (
-	maxCookie    = 4096                 // bytes of name and value that browsers keep, RFC 6265bis section 5.6
-	maxCookieAge = 400 * 24 * time.Hour // RFC 6265bis section 5.5
-
-	// blank is what browsers, too, take off a cookie's name. To take off more,
-	// such as U+2003, would find a prefixed name where a browser saw none and
-	// let any host of the domain set it.
-	blank = " \t"
-)
-
-func (c Cookie) name() string {
-	switch {
-	case c.Name != "":
-		return c.Name
-	case c.Insecure:
-		return "session"
-	case c.Domain != "" || c.path() != "/":
-		return "__Secure-session"
-	}
-	return "__Host-session"
+// A SecureTransport is a Transport whose clients may drop the token on plain HTTP. If Secure is true, a token
+// sent there is a line in the Manager's log, once.
+type SecureTransport interface {
+	Secure() bool
 }
 
-func (c Cookie) path() string {
-	if c.Path == "" {
-		return "/"
-	}
-	return c.Path
-}
-
-// Tokens returns the values of the cookies of this name.
-func (c Cookie) Tokens(r *http.Request) []string {
-	var tokens []string
-	name := c.name()
-	for _, line := range r.Header["Cookie"] {
-		for line != "" && len(tokens) < maxCandidates {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if k, v, ok := strings.Cut(strings.Trim(pair, blank), "="); ok && strings.Trim(k, blank) == name {
-				tokens = append(tokens, v)
-			}
-		}
-	}
-	return tokens
-}
-
-// Write sets or expires the cookie.
-func (c Cookie) Write(h http.Header, _ *http.Request, o Outcome) (sent bool) {
-	line := c.line(o)
-	c.remove(h)
-	if line == "" {
-		return false
-	}
-	h["Set-Cookie"] = append(slices.Clip(h["Set-Cookie"]), line)
-	return true
-}
-
-func (c Cookie) line(o Outcome) string {
-	cookie := http.Cookie{
-		Name: c.name(), Value: o.Token.Reveal(), Path: c.path(), Domain: c.Domain,
-		HttpOnly: true, Secure: !c.Insecure, SameSite: c.SameSite, Partitioned: c.Partitioned,
-	}
-	if cookie.SameSite == 0 || cookie.SameSite == http.SameSiteDefaultMode {
-		cookie.SameSite = http.SameSiteLaxMode
-	}
-	switch o.Kind {
-	case OutcomeCreated, OutcomeRenewed:
-		if c.Persist || o.Info.Remembered {
-			cookie.MaxAge = maxAge(o.Info.ExpiresAt)
-		}
-	case OutcomeDestroyed:
-		cookie.Value, cookie.MaxAge, cookie.Expires = "", -1, time.Unix(1, 0)
-	default:
-		return ""
-	}
-	return cookie.String()
-}
-
-// maxAge is what is left until end in whole seconds, rounded up: at least one,
-// for 0 would mean a cookie of the browser session.
-func maxAge(end time.Time) int {
-	left := maxCookieAge
-	if !end.IsZero() {
-		left = min(left, time.Until(end))
-	}
-	return max(1, int((left+time.Second-1)/time.Second))
-}
-
-// remove takes out the lines that Write wrote before, into a slice of its own:
-// the one in h may be shared.
-func (c Cookie) remove(h http.Header) {
-	lines := h["Set-Cookie"]
-	if len(lines) == 0 {
-		return
-	}
-	name := c.name() + "="
-	var others []string
-	for _, line := range lines {
-		if !strings.HasPrefix(line, name) {
-			others = append(others, line)
-		}
-	}
-	switch {
-	case len(others) == len(lines):
-	case len(others) == 0:
-		delete(h, "Set-Cookie")
-	default:
-		h["Set-Cookie"] = others
-	}
-}
-
-// Vary returns "Cookie".
-func (c Cookie) Vary() string { return "Cookie" }
-
-// Secure reports that browsers drop the cookie on plain HTTP.
-func (c Cookie) Secure() bool { return !c.Insecure }
-
-// Validate reports what a browser would refuse, with the remedy.
-func (c Cookie) Validate() error {
-	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("sessions: Cookie."+field+": "+format, args...))
-	}
-	name := c.name()
-	probe := http.Cookie{Name: name, Value: "v"}
-	if err := probe.Valid(); err != nil {
-		bad("Name", "%q is not a cookie name (RFC 6265 section 4.1.1): use letters, digits, - and _", name)
-	}
-	probe = http.Cookie{Name: "n", Value: "v", Path: c.Path}
-	if err := probe.Valid(); err != nil || c.Path != "" && c.Path[0] != '/' {
-		bad("Path", "%q is not a path: start it with / and leave out control characters and semicolons", c.Path)
-	}
-	probe = http.Cookie{Name: "n", Value: "v", Domain: c.Domain}
-	if err := probe.Valid(); err != nil {
-		bad("Domain", "%q is not a domain a cookie can have: use a host name such as example.com", c.Domain)
-	}
-	// Browsers compare the prefixes without case.
-	prefix := strings.ToLower(name)
-	if strings.HasPrefix(prefix, "__host-") {
-		if c.Insecure {
-			bad("Insecure", "a %s cookie must be Secure: leave Name empty or choose one without the prefix", name)
-		}
-		if c.Domain != "" {
-			bad("Domain", "a %s cookie must not have one: leave Domain empty or choose a name that begins with __Secure-", name)
-		}
-		if c.path() != "/" {
-			bad("Path", "a %s cookie must have the path /: leave Path empty or choose a name that begins with __Secure-", name)
-		}
-	}
-	if (strings.HasPrefix(prefix, "__secure-") || strings.HasPrefix(prefix, "__http-")) && c.Insecure {
-		bad("Insecure", "a %s cookie must be Secure: leave Name empty or choose one without the prefix", name)
-	}
-	if c.SameSite == http.SameSiteNoneMode && c.Insecure {
-		bad("SameSite", "None needs a Secure cookie: set Insecure to false")
-	}
-	if c.SameSite < 0 || c.SameSite > http.SameSiteNoneMode {
-		bad("SameSite", "%d is none of Lax, Strict and None: use the constants of net/http", c.SameSite)
-	}
-	if c.Partitioned && c.Insecure {
-		bad("Partitioned", "needs a Secure cookie: set Insecure to false")
-	}
-	return errors.Join(errs...)
-}
-
-// ValidateOutcome reports why a browser would not keep the cookie of o.
-func (c Cookie) ValidateOutcome(o Outcome) error {
-	var errs []error
-	token := o.Token.Reveal()
-	probe := http.Cookie{Name: "n", Value: token}
-	if err := probe.Valid(); err != nil || strings.TrimSpace(token) != token {
-		errs = append(errs, errors.New("sessions: Config.NewToken: it draws what a cookie cannot hold (RFC 6265 section 4.1.1): draw letters, digits, - and _"))
-	}
-	if n := len(c.name()) + len(token); n > maxCookie {
-		errs = append(errs, fmt.Errorf("sessions: Cookie.Name: name and token are %d bytes, browsers keep %d: shorten the name", n, maxCookie))
-	}
-	if end := o.Info.ExpiresAt; !end.IsZero() && end.Sub(o.Info.CreatedAt) > maxCookieAge {
-		switch {
-		case o.Info.Remembered:
-			errs = append(errs, errors.New("sessions: Config.Remember.Lifetime: browsers keep a persistent cookie for 400 days at most: shorten it"))
-		case c.Persist:
-			errs = append(errs, errors.New("sessions: Config.Lifetime: browsers keep a persistent cookie for 400 days at most: shorten it or leave Cookie.Persist out"))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// HeaderToken carries the token in a header, for clients that are not
-// browsers: the client sends it in the request header, the server answers with
-// a new one in the response header of the same name. A token from a header
-// never becomes a cookie.
-type HeaderToken struct {
-	// Name is the header's name. Default: Authorization, with the Bearer
-	// scheme (RFC 6750 section 2.1).
-	Name string
-}
-
-func (t HeaderToken) header() (name, scheme string) {
-	if t.Name == "" {
-		return "Authorization", "Bearer "
-	}
-	return http.CanonicalHeaderKey(t.Name), ""
-}
-
-// Tokens returns the header's token.
-func (t HeaderToken) Tokens(r *http.Request) []string {
-	name, scheme := t.header()
-	var tokens []string
-	for _, v := range r.Header[name] {
-		if len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) && len(tokens) < maxCandidates {
-			tokens = append(tokens, strings.TrimSpace(v[len(scheme):]))
-		}
-	}
-	return tokens
-}
-
-// Write sets the response header, or removes it.
-func (t HeaderToken) Write(h http.Header, _ *http.Request, o Outcome) (sent bool) {
-	name, scheme := t.header()
-	switch o.Kind {
-	case OutcomeCreated, OutcomeRenewed:
-		h[name] = []string{scheme + o.Token.Reveal()}
-		return true
-	case OutcomeDestroyed:
-		delete(h, name)
-		return true
-	}
-	if o.Token == "" { // what a verb wrote before its session ended elsewhere
-		delete(h, name)
-	}
-	return false
-}
-
-// Vary returns the header's name.
-func (t HeaderToken) Vary() string {
-	name, _ := t.header()
-	return name
-}
-
-// Validate refuses a name that is none.
-func (t HeaderToken) Validate() error {
-	name, _ := t.header()
-	for _, r := range name {
-		if r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r) {
-			return fmt.Errorf("sessions: HeaderToken.Name: %q is not a header name (RFC 9110 section 5.1): use letters, digits and -", t.Name)
-		}
-	}
-	switch name {
-	case "Cookie", "Set-Cookie", "Host", "Content-Type", "Content-Length", "Connection", "Transfer-Encoding":
-		return fmt.Errorf("sessions: HeaderToken.Name: %s has a meaning of its own: use Authorization or one such as X-Session", name)
-	}
-	return nil
+// An Attributor is a Transport that has something kept in the record of a session by its [Layout]: Attrs is
+// asked when a session begins and at each sign-in, and comes back in [Outcome].Attrs. r is nil outside HTTP.
+type Attributor interface {
+	Attrs(r *http.Request, remembered bool) any
 }

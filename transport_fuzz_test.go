@@ -46,7 +46,7 @@ func FuzzCookieHeader(f *testing.F) {
 			named = append(named, c.Value)
 		}
 		for _, token := range got {
-			if _, _, ok := sessions.DefaultLayout.Parse(token); !ok {
+			if _, _, ok := (sessions.DefaultLayout{}).Parse(token); !ok {
 				continue
 			}
 			if !strings.Contains(line, token) {

@@ -2,8 +2,7 @@ package sessions
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"time"
 )
 
 // Update changes the session as one atomic step, whoever else does so at the
@@ -45,85 +44,40 @@ import (
 // through another context.
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 	until, _ := ctx.Deadline()
-	return m.do(ctx, "update", func(ctx context.Context, s *session) error {
-		return s.update(ctx, &change{until: until, fn: func() error { return fn(s.value(ctx).(*T)) }})
+	return m.core.do(ctx, opUpdate, func(ctx context.Context, s *session) error {
+		return s.update(ctx, until, func() error { return fn(s.live.get(s.core, ctx, s).(*T)) })
 	})
 }
 
-func (s *session) update(ctx context.Context, c *change) (err error) {
-	if s.over() {
-		return s.end()
+// update runs fn in an atomic step. A session that is not stored is created, if fn has changed T.
+func (s *session) update(ctx context.Context, until time.Time, fn func() error) (err error) {
+	if s.stored.Over() {
+		return s.stored.End()
 	}
-	if c.mine, c.changed, err = s.changed(); err != nil {
+	e := &edit{s: s, fn: fn}
+	if e.mine, e.changed, err = s.encode(); err != nil {
 		return err
 	}
-	if s.stored {
-		return s.write(ctx, c)
+	if s.stored.Stored() {
+		return s.write(ctx, e, true, until)
 	}
 	if s.sent {
 		return ErrCommitted
 	}
-	defer s.putBack(c)
-	if _, err = s.call(c, c.mine); err != nil {
+	defer e.putBack()
+	e.payload = e.mine
+	if err = e.call(); err != nil {
 		return err
 	}
-	if c.mine, c.changed, err = s.changed(); err != nil {
+	mine, changed, err := s.encode()
+	if err != nil {
 		return err
 	}
-	if c.changed || s.m.SaveUninitialized {
-		err = s.create(ctx, c.mine, s.newRecord())
+	if changed || s.core.SaveUninitialized {
+		err = s.create(ctx, mine, s.newRecord())
 	}
 	if err == nil {
-		c.before = nil
+		e.before = nil
 	}
 	return err
-}
-
-// A callersError carries the error of Update's function through the library,
-// which gives it back as it was.
-type callersError struct{ err error }
-
-func (e *callersError) Error() string { return e.err.Error() }
-
-func refused(err error) bool {
-	_, ok := errors.AsType[*callersError](err)
-	return ok
-}
-
-// call calls Update's function on *T with the content of payload, decoded
-// afresh, and returns what has become of it.
-func (s *session) call(c *change, payload encoded) (encoded, error) {
-	m, fresh := s.m, c.met.live
-	if fresh == nil {
-		fresh = m.blank()
-		if err := payload.codec.Unmarshal(payload.data, fresh); err != nil {
-			return payload, fmt.Errorf("sessions: %s does not decode as it was encoded: %w", m.name, err)
-		}
-	}
-	s.look.Lock()
-	if c.before == nil {
-		c.before = m.blank()
-		m.assign(c.before, s.live)
-	}
-	m.assign(s.live, fresh)
-	s.look.Unlock()
-	c.met.live = nil
-
-	by := goroutine()
-	s.inside.Store(&by)
-	defer s.inside.Store(nil)
-	if err := c.fn(); err != nil {
-		return payload, &callersError{err}
-	}
-	s.look.Lock()
-	defer s.look.Unlock()
-	return m.encodeBy(payload.codec, nil, s.live)
-}
-
-// putBack undoes what an Update that has failed did to *T.
-func (s *session) putBack(c *change) {
-	if c.before != nil {
-		s.put(c.before)
-		c.before = nil
-	}
 }

@@ -1,4 +1,4 @@
-package merge_test
+package document_test
 
 import (
 	"bytes"
@@ -6,16 +6,16 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/typedsessions/sessions/internal/merge"
+	"github.com/typedsessions/sessions/internal/document"
 )
 
 // grow makes a document of any bytes: of two bytes each a name out of sixteen and a value of one to three
 // digits, so that fields meet, and values are the same, permuted and others.
-func grow(data []byte) []merge.Field {
-	var fields []merge.Field
+func grow(data []byte) []document.Field {
+	var fields []document.Field
 	for ; len(data) > 1; data = data[2:] {
 		name := string(rune('a' + data[0]%16))
-		if merge.Find(fields, name, 0) != nil {
+		if document.Find(fields, name, 0) != nil {
 			continue
 		}
 		var value []byte
@@ -25,13 +25,13 @@ func grow(data []byte) []merge.Field {
 				break
 			}
 		}
-		fields = append(fields, merge.Field{Name: name, Value: value})
+		fields = append(fields, document.Field{Name: name, Value: value})
 	}
 	return fields
 }
 
 // byName is a document as a map, which is another way to look for a field.
-func byName(fields []merge.Field) map[string]string {
+func byName(fields []document.Field) map[string]string {
 	m := map[string]string{}
 	for _, f := range fields {
 		m[f.Name] = string(f.Value)
@@ -39,7 +39,7 @@ func byName(fields []merge.Field) map[string]string {
 	return m
 }
 
-func names(fields []merge.Field) []string {
+func names(fields []document.Field) []string {
 	var ns []string
 	for _, f := range fields {
 		ns = append(ns, f.Name)
@@ -47,7 +47,7 @@ func names(fields []merge.Field) []string {
 	return ns
 }
 
-func clone(fields []merge.Field) []merge.Field {
+func clone(fields []document.Field) []document.Field {
 	fields = slices.Clone(fields)
 	for i := range fields {
 		fields[i].Value = bytes.Clone(fields[i].Value)
@@ -56,14 +56,14 @@ func clone(fields []merge.Field) []merge.Field {
 }
 
 // join is what the package is for.
-func join(base, mine, theirs []merge.Field, one bool, same func(string, []byte, []byte) bool) []merge.Field {
-	return merge.Apply(theirs, mine, slices.Collect(merge.Diff(base, mine, one, same)))
+func join(base, mine, theirs []document.Field, one bool, same func(string, []byte, []byte) bool) []document.Field {
+	return document.Apply(theirs, mine, slices.Collect(document.Diff(base, mine, one, same)))
 }
 
 func FuzzMerge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
 		base, mine, theirs := grow(a), grow(b), grow(c)
-		before := [][]merge.Field{clone(base), clone(mine), clone(theirs)}
+		before := [][]document.Field{clone(base), clone(mine), clone(theirs)}
 		for _, one := range []bool{true, false} {
 			got := join(base, mine, theirs, one, zero)
 			was, m, th := byName(base), byName(mine), byName(theirs)
@@ -73,8 +73,8 @@ func FuzzMerge(f *testing.F) {
 				name := string(rune('a' + i))
 				x, there := was[name]
 				y, here := m[name]
-				changed := x != y && !zero(name, merge.Find(base, name, 0), merge.Find(mine, name, 0))
-				if there && here && x != y && one && !merge.Permuted([]byte(x), []byte(y)) {
+				changed := x != y && !zero(name, document.Find(base, name, 0), document.Find(mine, name, 0))
+				if there && here && x != y && one && !document.Permuted([]byte(x), []byte(y)) {
 					changed = true
 				}
 				switch {
@@ -104,7 +104,7 @@ func FuzzMerge(f *testing.F) {
 		if got := join(base, mine, mine, true, zero); text(got) != text(mine) {
 			t.Errorf("with base %s, and the same change on both sides, %s becomes %s", text(base), text(mine), text(got))
 		}
-		for i, fields := range [][]merge.Field{base, mine, theirs} {
+		for i, fields := range [][]document.Field{base, mine, theirs} {
 			if text(fields) != text(before[i]) {
 				t.Errorf("%s became %s", text(before[i]), text(fields))
 			}

@@ -1,4 +1,5 @@
-package sessions
+// Package shape knows by reflection which fields a type has for a codec, and what the codec would lose of them.
+package shape
 
 import (
 	"encoding"
@@ -12,42 +13,34 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 )
 
-// codecOf returns the codec that a record names, Config.Codec for a record
-// without a name, nil for an unknown one.
-func (m *core) codecOf(r *Record) Codec {
-	if len(r.Codec) == 0 {
-		return m.Codec
-	}
-	for _, c := range m.codecs {
-		if c.Name() == string(r.Codec) {
-			return c
-		}
-	}
-	return nil
+// msgpackName is the name of the codec whose rules differ from those of encoding/json.
+const msgpackName = "msgpack"
+
+// A Field is an exported field of a struct as a codec writes it.
+type Field struct {
+	Name     string // in the encoded form
+	Path     string // in Go
+	Alias    string // another name that it is read from
+	Optional bool   // omitempty, omitzero, or behind a nil embedded pointer
 }
 
-// field is an exported field of T as a codec writes it.
-type field struct {
-	name, path string
-	alias      string // another name that it is read from
-	optional   bool   // omitempty, omitzero, or behind a nil embedded pointer
-}
+// Fields lists the fields of a struct type for a codec. It does not go by Go's rules of promotion: a field
+// that those hide can be set all the same, and must be found again.
+func Fields(t reflect.Type, codec string) []Field { return fields(t, codec, "", false) }
 
-// fieldsOf lists them. It does not go by Go's rules of promotion: a field that
-// those hide can be set all the same, and is to be found again.
-func fieldsOf(t reflect.Type, codec, path string, optional bool) []field {
-	var fields []field
+func fields(t reflect.Type, codec, path string, optional bool) []Field {
+	var list []Field
 	for f := range t.Fields() {
 		name, options, out := tagOf(f, codec)
 		if out {
 			continue
 		}
 		flat := name == ""
-		if codec == (MsgPack{}).Name() { // a name does not keep it from flattening, a marshaler does
-			flat = !strings.Contains(options, "noinline") && !marshals(f.Type, codec)
+		if codec == msgpackName { // a name does not keep it from flattening, a marshaler does
+			flat = !strings.Contains(options, "noinline") && !Marshals(f.Type, codec)
 		}
 		if f.Anonymous && flat && elem(f.Type).Kind() == reflect.Struct {
-			fields = append(fields, fieldsOf(elem(f.Type), codec, path+f.Name+".", optional || f.Type.Kind() == reflect.Pointer)...)
+			list = append(list, fields(elem(f.Type), codec, path+f.Name+".", optional || f.Type.Kind() == reflect.Pointer)...)
 			continue
 		}
 		if !f.IsExported() {
@@ -58,19 +51,19 @@ func fieldsOf(t reflect.Type, codec, path string, optional bool) []field {
 		}
 		_, alias, _ := strings.Cut(options, "alias:")
 		alias, _, _ = strings.Cut(alias, ",")
-		fields = append(fields, field{name, path + f.Name, alias, optional || strings.Contains(options, "omit")})
+		list = append(list, Field{name, path + f.Name, alias, optional || strings.Contains(options, "omit")})
 	}
-	return fields
+	return list
 }
 
 // tagOf reads a field's tag as a codec does, and whether it leaves the field out.
 func tagOf(f reflect.StructField, codec string) (name, options string, out bool) {
 	tag, ok := f.Tag.Lookup(codec)
-	if !ok || tag == "" && codec == (MsgPack{}).Name() {
+	if !ok || tag == "" && codec == msgpackName {
 		tag = f.Tag.Get("json")
 	}
 	name, options, comma := strings.Cut(tag, ",")
-	return name, options, name == "-" && (!comma || codec == (MsgPack{}).Name())
+	return name, options, name == "-" && (!comma || codec == msgpackName)
 }
 
 func elem(t reflect.Type) reflect.Type {
@@ -80,25 +73,26 @@ func elem(t reflect.Type) reflect.Type {
 	return t
 }
 
-// marshalers are the ways in which a type takes its encoding into its own hands.
+// marshalers are the interfaces by which a type encodes itself.
 var marshalers = []reflect.Type{
 	reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.BinaryMarshaler](),
 	reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.CustomEncoder](),
 }
 
-// ownWay says whether t writes or reads its encoding itself, and so may refuse
-// what is not one of its values.
-func ownWay(t reflect.Type) bool {
-	return marshals(t, "") || slices.ContainsFunc([]reflect.Type{
+// codesItself tells whether t writes or reads its encoding itself, and so may refuse what is not one of its
+// values.
+func codesItself(t reflect.Type) bool {
+	return Marshals(t, "") || slices.ContainsFunc([]reflect.Type{
 		reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
 		reflect.TypeFor[msgpack.Unmarshaler](), reflect.TypeFor[msgpack.CustomDecoder](),
 	}, reflect.PointerTo(t).Implements)
 }
 
-// marshals says whether t does so for a codec. msgpack does not ask MarshalJSON.
-func marshals(t reflect.Type, codec string) bool {
+// Marshals tells whether t encodes itself for a codec; for an empty name, for any. msgpack does not ask
+// MarshalJSON.
+func Marshals(t reflect.Type, codec string) bool {
 	asked := marshalers
-	if codec == (MsgPack{}).Name() {
+	if codec == msgpackName {
 		asked = marshalers[1:]
 	}
 	return slices.ContainsFunc(asked, func(m reflect.Type) bool {
@@ -106,9 +100,12 @@ func marshals(t reflect.Type, codec string) bool {
 	})
 }
 
-// walk finds the fields that no codec can write and read.
+// Lost finds the fields of a struct type that the codec cannot write and read again.
+func Lost(t reflect.Type, codec string) []error { return walk(t, "", codec, nil) }
+
+// walk does that for a type within T, at path.
 func walk(t reflect.Type, path, codec string, above []reflect.Type) []error {
-	if slices.Contains(above, t) || path != "" && marshals(t, codec) {
+	if slices.Contains(above, t) || path != "" && Marshals(t, codec) {
 		return nil
 	}
 	above = append(slices.Clip(above), t)
@@ -143,13 +140,13 @@ func walk(t reflect.Type, path, codec string, above []reflect.Type) []error {
 			case out || !f.IsExported() && !f.Anonymous:
 			case !f.IsExported() && f.Type.Kind() == reflect.Pointer:
 				errs = append(errs, fmt.Errorf("%s embeds a pointer to an unexported struct, which cannot be decoded: embed the struct itself", at[1:]))
-			case f.Anonymous && mute(elem(f.Type)): // for its methods, as a sync.Mutex is
+			case f.Anonymous && hidesAll(elem(f.Type)): // for its methods, as a sync.Mutex is
 			default:
 				errs = append(errs, walk(f.Type, at, codec, above)...)
 			}
 		}
 		switch {
-		case !mute(t) || marshals(t, codec):
+		case !hidesAll(t) || Marshals(t, codec):
 		case path == "":
 			errs = append(errs, errors.New("none of its fields is exported, so none is stored: begin their names with a capital letter"))
 		default:
@@ -170,8 +167,8 @@ func pointsAtItself(t reflect.Type) bool {
 	return false
 }
 
-// mute says that a type is a struct with fields, none of which a codec sees.
-func mute(t reflect.Type) bool {
+// hidesAll tells whether a type is a struct with fields, none of which a codec sees.
+func hidesAll(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct || t.NumField() == 0 {
 		return false
 	}
@@ -194,7 +191,7 @@ func embedsItself(t reflect.Type, above []reflect.Type) string {
 		return t.String()
 	}
 	for f := range t.Fields() {
-		if _, _, out := tagOf(f, (MsgPack{}).Name()); f.Anonymous && !out {
+		if _, _, out := tagOf(f, msgpackName); f.Anonymous && !out {
 			if name := embedsItself(f.Type, append(slices.Clip(above), t)); name != "" {
 				return name
 			}

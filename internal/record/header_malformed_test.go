@@ -1,4 +1,4 @@
-package sessions
+package record
 
 import (
 	"bytes"
@@ -64,7 +64,7 @@ func TestLayoutMalformed(t *testing.T) {
 		{"a mark that names nothing", `{"id":"i","w":["a.1"],"created":5,"successor":""}` + "\n", errHeader},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := layout{}.Open([]byte(tt.stored))
+			r, err := Open([]byte(tt.stored))
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("%+v, error %v, want %v", r, err, tt.want)
 			}
@@ -75,16 +75,16 @@ func TestLayoutMalformed(t *testing.T) {
 	}
 
 	t.Run("the id is told where it could be read", func(t *testing.T) {
-		r, _ := layout{}.Open([]byte(`{"id":"i","w":` + "\n"))
+		r, _ := Open([]byte(`{"id":"i","w":` + "\n"))
 		if string(r.ID) != "i" {
 			t.Errorf("ID = %q", r.ID)
 		}
 	})
 	t.Run("every proper beginning of a header", func(t *testing.T) {
-		stored, _ := layout{}.Seal(fullRecord())
+		stored := Seal(fullRecord())
 		end := bytes.IndexByte(stored, '\n')
 		for i := range end {
-			if _, err := (layout{}).Open(append(stored[:i:i], '\n')); err == nil {
+			if _, err := Open(append(stored[:i:i], '\n')); err == nil {
 				t.Errorf("opened: %s", stored[:i])
 			}
 		}

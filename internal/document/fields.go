@@ -1,7 +1,4 @@
-// Package merge joins what two writers have made of one document, by its top-level fields.
-//
-// Nothing is decoded here: a number keeps its digits, and a field that nobody knows stays what it is.
-package merge
+package document
 
 import (
 	"bytes"
@@ -15,10 +12,10 @@ type Field struct {
 	Value []byte
 }
 
-// Diff yields the names of the fields in which b differs from a, those among them that only one of the
-// two has. Values of the same bytes are equal; of others same decides, where a nil value is a field that
-// is not there. Unless one encoder has written both: what are then not even the same bytes in another
-// order, as of a map, are two values.
+// Diff yields the names of the fields in which b differs from a, including those that only one of the two
+// has. Values of the same bytes are equal. Of others, same decides; for it a nil value is a field that is not
+// there. If one encoder has written both, it is not asked about values that are not even the same bytes in
+// another order, as the encodings of one map can be: they differ.
 func Diff(a, b []Field, oneEncoder bool, same func(name string, a, b []byte) bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		differs := func(name string, a, b []byte) bool {
@@ -65,8 +62,8 @@ func Apply(doc, from []Field, names []string) []Field {
 	return out
 }
 
-// Find returns the value of a field, nil if there is none. It looks at index at first: documents of one
-// type have their fields in one order.
+// Find returns the value of a field, nil if there is none. It looks at that index first, because documents
+// of one type have their fields in one order.
 func Find(doc []Field, name string, at int) []byte {
 	if at < len(doc) && doc[at].Name == name {
 		return doc[at].Value

@@ -1,4 +1,4 @@
-package merge_test
+package document_test
 
 import (
 	"bytes"
@@ -6,20 +6,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/typedsessions/sessions/internal/merge"
+	"github.com/typedsessions/sessions/internal/document"
 )
 
 // doc makes a document of "a=1 b=2".
-func doc(text string) []merge.Field {
-	var fields []merge.Field
+func doc(text string) []document.Field {
+	var fields []document.Field
 	for f := range strings.FieldsSeq(text) {
 		name, value, _ := strings.Cut(f, "=")
-		fields = append(fields, merge.Field{Name: name, Value: []byte(value)})
+		fields = append(fields, document.Field{Name: name, Value: []byte(value)})
 	}
 	return fields
 }
 
-func text(fields []merge.Field) string {
+func text(fields []document.Field) string {
 	var words []string
 	for _, f := range fields {
 		words = append(words, f.Name+"="+string(f.Value))
@@ -75,7 +75,7 @@ func TestDiff(t *testing.T) {
 		{"takes names by case", "a=1", "A=1", true, never, "A a"},
 	} {
 		t.Run("the difference "+tc.name, func(t *testing.T) {
-			got := strings.Join(slices.Collect(merge.Diff(doc(tc.a), doc(tc.b), tc.one, tc.same)), " ")
+			got := strings.Join(slices.Collect(document.Diff(doc(tc.a), doc(tc.b), tc.one, tc.same)), " ")
 			if got != tc.want {
 				t.Errorf("Diff(%s, %s) = %q, want %q", tc.a, tc.b, got, tc.want)
 			}
@@ -94,7 +94,7 @@ func TestDiff(t *testing.T) {
 			asked = append(asked, name+":"+word(a)+":"+word(b))
 			return true
 		}
-		for range merge.Diff(doc("a=1 m=xyz b=2 n=1 o="), doc("a=1 m=zyx n=2 c=3 o=1"), true, same) {
+		for range document.Diff(doc("a=1 m=xyz b=2 n=1 o="), doc("a=1 m=zyx n=2 c=3 o=1"), true, same) {
 			continue
 		}
 		if got, want := strings.Join(asked, " "), "m:xyz:zyx c:-:3 b:2:-"; got != want {
@@ -108,7 +108,7 @@ func TestDiff(t *testing.T) {
 	} {
 		t.Run("who has seen "+name+" need not go on", func(t *testing.T) {
 			n := 0
-			for range merge.Diff(doc(docs[0]), doc(docs[1]), true, never) {
+			for range document.Diff(doc(docs[0]), doc(docs[1]), true, never) {
 				n++
 				break
 			}
@@ -134,7 +134,7 @@ func TestApply(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			to, from := doc(tc.doc), doc(tc.from)
-			if got := text(merge.Apply(to, from, strings.Fields(tc.names))); got != tc.want {
+			if got := text(document.Apply(to, from, strings.Fields(tc.names))); got != tc.want {
 				t.Errorf("Apply(%s, %s, %s) = %q, want %q", tc.doc, tc.from, tc.names, got, tc.want)
 			}
 			if text(to) != tc.doc || text(from) != tc.from {
@@ -145,8 +145,8 @@ func TestApply(t *testing.T) {
 
 	t.Run("room behind the document is not written to", func(t *testing.T) {
 		all := doc("a=1 b=2 c=3")
-		merge.Apply(all[:1], doc("x=9"), []string{"x"})
-		merge.Apply(all[:2], doc("b=9"), []string{"a", "b"})
+		document.Apply(all[:1], doc("x=9"), []string{"x"})
+		document.Apply(all[:2], doc("b=9"), []string{"a", "b"})
 		if got := text(all); got != "a=1 b=2 c=3" {
 			t.Errorf("it became %s", got)
 		}
@@ -168,13 +168,13 @@ func TestFind(t *testing.T) {
 		{"none, by the name of another case", "A", 0, nil},
 	} {
 		t.Run("a field is found "+tc.name, func(t *testing.T) {
-			got := merge.Find(fields, tc.field, tc.at)
+			got := document.Find(fields, tc.field, tc.at)
 			if !bytes.Equal(got, tc.want) || (got == nil) != (tc.want == nil) {
 				t.Errorf("Find(%s, %d) = %q, want %q", tc.field, tc.at, got, tc.want)
 			}
 		})
 	}
-	if got := merge.Find(nil, "a", 0); got != nil {
+	if got := document.Find(nil, "a", 0); got != nil {
 		t.Errorf("in no document there is %q", got)
 	}
 }
@@ -198,10 +198,10 @@ func TestPermuted(t *testing.T) {
 		{"", "a", false},
 		{long + "a", long + "b", false},
 	} {
-		if got := merge.Permuted([]byte(tc.a), []byte(tc.b)); got != tc.want {
+		if got := document.Permuted([]byte(tc.a), []byte(tc.b)); got != tc.want {
 			t.Errorf("Permuted(%.20q, %.20q) = %v", tc.a, tc.b, got)
 		}
-		if got := merge.Permuted([]byte(tc.b), []byte(tc.a)); got != tc.want {
+		if got := document.Permuted([]byte(tc.b), []byte(tc.a)); got != tc.want {
 			t.Errorf("Permuted(%.20q, %.20q) = %v", tc.b, tc.a, got)
 		}
 	}

@@ -1,0 +1,117 @@
+package sessions
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/typedsessions/sessions/internal/document"
+	"github.com/typedsessions/sessions/internal/protocol"
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// core is what a Manager is except for T: everything behind it works on values as any, so that the code is
+// there once, whatever the number of T's.
+type core struct {
+	Config // with its defaults
+	typ    typeInfo
+	doc    document.Type
+	engine *protocol.Engine
+
+	zero   document.Document // a fresh T encoded, unless T is Defaulted
+	warned atomic.Bool       // of a Secure cookie on plain HTTP
+}
+
+// newCore applies the defaults and reports every mistake of cfg and T at once.
+func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
+	m := &core{Config: cfg, typ: typ}
+	errs := []error{m.complete()}
+	plain, remember, err := m.timeouts()
+	errs = append(errs, err, checkSeams(store, &m.Config), m.OnConflict.validate(), checkTokens(&m.Config, plain, remember))
+
+	codecs := []Codec{m.Codec, JSON{}, MsgPack{}}
+	shape, err := checkType(&m.Config, &typ, codecs)
+	if errs = append(errs, err); err != nil || isNil(store) {
+		return nil, errors.Join(errs...)
+	}
+	m.engine = protocol.New(protocol.Config{
+		Store: store, Timeout: time.Second, Layout: layoutAdapter{m.Layout}, Realm: m.Realm, NewToken: m.NewToken,
+		Plain: plain, Remember: remember, Version: shape.version, MaxSize: m.MaxSize, Unreadable: unreadable,
+		Process: rand.Text()[:12],
+	})
+	if s, ok := store.(Timed); ok && s.Timeout() > 0 {
+		m.engine.Timeout = s.Timeout()
+	}
+	if l, ok := m.Layout.(Identifier); ok {
+		m.engine.IDOf = l.ID
+	}
+	m.doc = document.Type{
+		Name: typ.typ.String(), New: typ.new, Version: shape.version,
+		Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
+	}
+	for i, c := range codecs {
+		m.doc.Codecs = append(m.doc.Codecs, capabilities(c, shape.known[i]))
+	}
+	errs = append(errs, m.checkRecord(shape.fresh))
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	m.zero = document.Document{Codec: m.doc.Codecs[0], Data: shape.fresh, OwnEncoding: true}
+	if typ.owner != nil {
+		m.zero.Owner = typ.owner(typ.fresh())
+	}
+	return m, nil
+}
+
+// checkRecord refuses a Layout and a MaxSize that do not take a fresh T.
+func (m *core) checkRecord(fresh []byte) error {
+	rec := record.Record{
+		ID: []byte(uuid.Nil.String()), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(), Attrs: attrs(&m.Config, nil, false),
+	}
+	m.doc.Fill(&rec, document.Document{Codec: m.doc.Codecs[0], Data: fresh})
+	_, sealed, err := m.engine.Seal(rec)
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.doc.Name)
+	case err != nil:
+		return err
+	case sealed.Version != m.doc.Version:
+		return m.typ.bad("it is Versioned, and the Layout keeps no version, so that every load would upgrade it again: keep a version in T")
+	case sealed.Created.IsZero() && m.engine.Plain.Lifetime > 0:
+		return errors.New("sessions: Config.Lifetime: the Layout keeps no creation time, so every session would be past it: set it to -1")
+	}
+	return nil
+}
+
+// layoutAdapter is a Layout for package protocol, which has a Record type of its own with the same fields.
+type layoutAdapter struct{ Layout }
+
+func (l layoutAdapter) Open(stored []byte) (record.Record, error) {
+	r, err := l.Layout.Open(stored)
+	return record.Record(r), err
+}
+
+func (l layoutAdapter) Seal(r record.Record) ([]byte, error) { return l.Layout.Seal(Record(r)) }
+
+// decoded is a T that was loaded, and its encoded form.
+type decoded struct {
+	value any
+	doc   document.Document
+}
+
+// decode reads the payload of a record.
+func (m *core) decode(rec record.Record) (decoded, error) {
+	v, d, err := m.doc.Decode(rec)
+	if err != nil {
+		part := ""
+		if e, ok := errors.AsType[*document.PartError](err); ok {
+			part, err = e.Part, e.Err
+		}
+		return decoded{}, unreadable(rec.ID, part, err)
+	}
+	return decoded{v, d}, nil
+}

@@ -1,0 +1,58 @@
+package document
+
+// An Encoder is a sessions.Codec, where the contract is.
+type Encoder interface {
+	Name() string
+	Marshal(v any) ([]byte, error)
+	Unmarshal(data []byte, v any) error
+}
+
+// A Codec is an Encoder with what else it can do, found out once.
+type Codec struct {
+	Encoder
+	// AppendMarshal is Marshal into a buffer; nil if the codec cannot do that.
+	AppendMarshal func(dst []byte, v any) ([]byte, error)
+	// Split takes a document apart into its top-level fields, and Join puts one together. Both are nil if
+	// the codec cannot do that.
+	Split func(data []byte) ([]Field, error)
+	Join  func(fields []Field) ([]byte, error)
+	// SplitDecoded is Split for data that has been decoded before, without looking whether it is valid, and
+	// Walk only visits the fields; nil if the codec cannot do that.
+	SplitDecoded func(data []byte) ([]Field, error)
+	Walk         func(data []byte, field func(name, value []byte)) error
+	// Known are the names of the fields that T can write, or read. It is nil for a T that encodes itself:
+	// such a T knows of a document what comes back when it decodes and encodes it.
+	Known map[string]bool
+}
+
+// HasFields tells whether the codec can take documents apart.
+func (c *Codec) HasFields() bool { return c.Split != nil }
+
+func (c *Codec) append(dst []byte, v any) ([]byte, error) {
+	if c.AppendMarshal != nil {
+		return c.AppendMarshal(dst, v)
+	}
+	return c.Marshal(v)
+}
+
+// Fields takes apart a document that has been decoded before.
+func (c *Codec) Fields(data []byte) ([]Field, error) {
+	if c.SplitDecoded != nil {
+		return c.SplitDecoded(data)
+	}
+	return c.Split(data)
+}
+
+// knowsAll tells whether every field of a document that has been decoded before is among the known ones.
+func (c *Codec) knowsAll(known map[string]bool, data []byte) bool {
+	all := true
+	look := func(name, _ []byte) { all = all && known[string(name)] }
+	if c.Walk != nil {
+		return c.Walk(data, look) == nil && all
+	}
+	fields, err := c.Split(data)
+	for _, f := range fields {
+		look([]byte(f.Name), nil)
+	}
+	return err == nil && all
+}

@@ -1,0 +1,214 @@
+// Package document works on sessions in their encoded form: it decides whether a T has changed, merges what
+// two requests have made of one T, and keeps what other builds of the program have stored beside it. It
+// never sees a store.
+package document
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
+	"slices"
+
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// A Document is an encoded T.
+type Document struct {
+	Codec *Codec
+	Data  []byte
+	Owner string // what SessionOwner says of it; empty where T is not Owned
+	// OwnEncoding says that the encoder of this process wrote all of it. Then other bytes mostly mean
+	// another value, and there is nothing in it that T does not know.
+	OwnEncoding bool
+}
+
+// A Type is a T, as far as its encoded form is concerned. It is safe for concurrent use.
+type Type struct {
+	Name    string
+	New     func() any // a zero *T
+	Version int        // 0 if T is not Versioned
+	// Codecs are those that records may name; what this build writes anew is written by the first.
+	Codecs []*Codec
+	// Owner, Merge and Upgrade are T's own methods; each is nil if T does not have it.
+	Owner   func(v any) string
+	Merge   func(mine, base, theirs any) error
+	Upgrade func(v any, from int, decode func(into any) error) error
+	// Process is the name of this process in the names of writes.
+	Process string
+}
+
+// A PartError says which part of a record cannot be read.
+type PartError struct {
+	Part string // a field of T, "codec", or empty if that is not known
+	Err  error
+}
+
+func (e *PartError) Error() string { return e.Part + ": " + e.Err.Error() }
+
+// Codec returns the codec that a record names, the first for a record without a name, nil for an unknown one.
+func (t *Type) Codec(rec *record.Record) *Codec {
+	if len(rec.Codec) == 0 {
+		return t.Codecs[0]
+	}
+	for _, c := range t.Codecs {
+		if c.Name() == string(rec.Codec) {
+			return c
+		}
+	}
+	return nil
+}
+
+// Encode appends v, a *T, to dst.
+func (t *Type) Encode(c *Codec, dst []byte, v any) (Document, error) {
+	data, err := c.append(dst, v)
+	if err != nil {
+		return Document{}, fmt.Errorf("sessions: encoding %s: %w", t.Name, err)
+	}
+	return Document{Codec: c, Data: data, Owner: t.ownerOf(v), OwnEncoding: true}, nil
+}
+
+func (t *Type) ownerOf(v any) string {
+	if t.Owner == nil {
+		return ""
+	}
+	return t.Owner(v)
+}
+
+// Decode reads a record's payload into a new T. An older version is upgraded; then the Document is the
+// upgraded T, encoded by this build, so that the upgrade alone is no change. Its errors are *PartError.
+func (t *Type) Decode(rec record.Record) (v any, d Document, err error) {
+	c := t.Codec(&rec)
+	if c == nil {
+		return nil, d, &PartError{"codec", fmt.Errorf("no codec named %.20q: set Config.Codec", rec.Codec)}
+	}
+	v = t.New()
+	d = Document{Codec: c, Data: rec.Payload}
+	if rec.Version == t.Version {
+		d.OwnEncoding = rec.WrittenOnlyBy(t.Process)
+		err = c.Unmarshal(rec.Payload, v)
+	} else if err = t.upgrade(v, rec.Version, d); err == nil {
+		d, err = t.Encode(t.Codecs[0], nil, v)
+	}
+	if err != nil {
+		return nil, d, &PartError{pathOf(err), err}
+	}
+	d.Owner = t.ownerOf(v)
+	return v, d, nil
+}
+
+// Value decodes a document once more into a new T.
+func (t *Type) Value(d Document) (any, error) {
+	v := t.New()
+	if err := d.Codec.Unmarshal(d.Data, v); err != nil {
+		return nil, fmt.Errorf("sessions: %s does not decode as it was encoded: %w", t.Name, err)
+	}
+	return v, nil
+}
+
+// upgrade lets a new T make itself of an older version's data. A panic becomes an error, because a stored
+// record must not break each request of its visitor.
+func (t *Type) upgrade(v any, from int, old Document) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The value of the panic is left out: it may hold data of the session.
+			err = fmt.Errorf("UpgradeSession from version %d panics with a %T", from, p)
+			if bug, ok := p.(runtime.Error); ok {
+				err = fmt.Errorf("%w: %w", err, bug)
+			}
+		}
+	}()
+	err = t.Upgrade(v, from, func(into any) error {
+		if p := reflect.ValueOf(into); p.Kind() != reflect.Pointer || p.IsNil() {
+			return fmt.Errorf("sessions: UpgradeSession decodes into a %T: give it a pointer", into)
+		}
+		return old.Codec.Unmarshal(old.Data, into)
+	})
+	if err != nil {
+		err = fmt.Errorf("UpgradeSession from version %d: %w", from, err)
+	}
+	return err
+}
+
+// pathOf finds the field that a decoder complains about.
+func pathOf(err error) string {
+	if e, ok := errors.AsType[interface {
+		error
+		Path() string
+	}](err); ok {
+		return e.Path()
+	}
+	return ""
+}
+
+// Changed tells whether two encodings by one codec are of different T's. Other bytes alone prove nothing:
+// msgpack leaves most maps unsorted, and another build may have written one of the two.
+func (t *Type) Changed(was, is Document) bool {
+	c := was.Codec
+	if bytes.Equal(was.Data, is.Data) {
+		return false
+	}
+	oneEncoder := was.OwnEncoding && is.OwnEncoding
+	switch {
+	case !c.HasFields() || c.Known == nil:
+		return !t.Equal(was, is)
+	case oneEncoder && !Permuted(was.Data, is.Data) && c.knowsAll(c.Known, was.Data):
+		return true
+	}
+	before, err := c.Fields(was.Data)
+	if err != nil {
+		return true
+	}
+	after, err := c.Fields(is.Data)
+	if err != nil {
+		return true
+	}
+	before = slices.DeleteFunc(before, func(f Field) bool { return !c.Known[f.Name] })
+	for range Diff(before, after, oneEncoder, t.equalFields(c)) {
+		return true
+	}
+	return false
+}
+
+// Equal decodes two documents and compares the values. A NaN, which differs from itself, is equal to one
+// that is encoded alike.
+func (t *Type) Equal(a, b Document) bool {
+	x, y := t.New(), t.New()
+	if a.Codec.Unmarshal(a.Data, x) != nil || b.Codec.Unmarshal(b.Data, y) != nil {
+		return false
+	}
+	if reflect.DeepEqual(x, y) {
+		return true
+	}
+	one, _ := a.Codec.Marshal(x)
+	other, _ := a.Codec.Marshal(y)
+	return len(one) > 0 && bytes.Equal(one, other)
+}
+
+// equalFields compares two values of one field by what T makes of them.
+func (t *Type) equalFields(c *Codec) func(name string, a, b []byte) bool {
+	return func(name string, a, b []byte) bool {
+		var docs [2][]byte
+		for i, value := range [][]byte{a, b} {
+			var fields []Field
+			if value != nil {
+				fields = []Field{{name, value}}
+			}
+			var err error
+			if docs[i], err = c.Join(fields); err != nil {
+				return false
+			}
+		}
+		return t.Equal(Document{Codec: c, Data: docs[0]}, Document{Codec: c, Data: docs[1]})
+	}
+}
+
+// recode decodes d into a new T and encodes that by another codec, or by its own once more.
+func (t *Type) recode(d Document, c *Codec) (v any, data []byte, err error) {
+	v = t.New()
+	if err = d.Codec.Unmarshal(d.Data, v); err == nil {
+		data, err = c.Marshal(v)
+	}
+	return v, data, err
+}

@@ -1,0 +1,53 @@
+package protocol
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// Create stores a new session under a new token and makes it this one.
+func (s *Session) Create(ctx context.Context, rec record.Record) error {
+	ctx, cancel := s.engine.Detach(ctx)
+	defer cancel()
+	token, key, created, err := s.mint(ctx, rec)
+	if err != nil {
+		return err
+	}
+	s.Token, s.Key = token, key
+	s.Adopt(&created, s.engine.TTL(&created.Record))
+	return nil
+}
+
+// mint stores rec under a token of its own.
+func (s *Session) mint(ctx context.Context, rec record.Record) (token, key string, created Found, err error) {
+	e := s.engine
+	rec.AddWrite(e.writeName())
+	for range 3 {
+		drawn, err := e.NewToken()
+		if err != nil {
+			return "", "", created, fmt.Errorf("sessions: Config.NewToken: %w", err)
+		}
+		token = e.Layout.Mint(drawn, rec.Remembered)
+		if _, _, ok := e.Layout.Parse(token); !ok {
+			return "", "", created, errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn")
+		}
+		key = e.Layout.Key(e.Realm, token)
+		if created.Raw, created.Record, err = e.Seal(rec); err != nil {
+			return "", "", created, err
+		}
+		err = e.store.Create(ctx, s.app, key, created.Raw, e.TTL(&created.Record))
+		if !errors.Is(err, ErrExists) {
+			return token, key, created, unsure(err)
+		}
+		// Either the reply to our own first attempt was lost, or NewToken repeats itself.
+		there, _, err := e.store.Load(ctx, s.app, key, 0)
+		if err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(there, created.Raw[:created.Record.Prefix]) {
+			return token, key, created, unsure(err)
+		}
+	}
+	return "", "", created, fmt.Errorf("sessions: Config.NewToken: %w: it draws the same token again and again", ErrExists)
+}

@@ -1,0 +1,173 @@
+// Package protocol keeps one record per session in a store, so that no write is lost, none is done twice,
+// and nothing that has ended comes back.
+//
+// An [Engine] is what all sessions of a Manager share. A [Session] is one session as one request knows it;
+// its methods load, create, replace, renew and delete the record. What a record's payload means is the
+// business of an [Application]: here are neither T nor a codec nor HTTP.
+//
+// A request takes this way through the files:
+//
+//	load.go    Load: from tokens to a record
+//	create.go  Create: a new record under a new token
+//	write.go   Write: another payload in place of the record, in turn with others, repeated on a conflict
+//	renew.go   the part of Write that moves the record to a new token
+//	reread.go  Reread and Touch: the record once more
+//	destroy.go Destroy: deletes the record, also behind a renewal
+package protocol
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/typedsessions/sessions/internal/queue"
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// Errors of the protocol; package sessions exports and documents them.
+var (
+	ErrUnavailable  = errors.New("sessions: store unavailable")
+	ErrNewerVersion = errors.New("sessions: record written by a newer version")
+	ErrConflict     = errors.New("sessions: conflicting write")
+	ErrGone         = errors.New("sessions: session has ended")
+	ErrTooLarge     = errors.New("sessions: session too large")
+	ErrNotFound     = errors.New("sessions: key not found")
+	ErrExists       = errors.New("sessions: key exists")
+)
+
+// A Store is a sessions.Store, where the contract is.
+type Store interface {
+	Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error)
+	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error
+	CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error)
+	Delete(ctx context.Context, key string) error
+}
+
+// A Layout is a sessions.Layout, where the contract is.
+type Layout interface {
+	Mint(drawn string, remembered bool) string
+	Parse(token string) (remembered, known, ok bool)
+	Key(realm, token string) string
+	Open(stored []byte) (record.Record, error)
+	Seal(r record.Record) ([]byte, error)
+}
+
+// Config is what an Engine works with. Every field is set.
+type Config struct {
+	Store    Store
+	Timeout  time.Duration // of one load, and of one save
+	Layout   Layout
+	Realm    string
+	NewToken func() (string, error)
+	// Process is the name of this process in the names of writes: no other process has it.
+	Process string
+	// IDOf returns the ID of a session by its key; it is nil where records have IDs of their own.
+	IDOf     func(key string) string
+	Plain    record.Timeouts
+	Remember record.Timeouts // of remembered sessions
+	Version  int             // of the records that this build writes; higher ones are not read
+	MaxSize  int             // of a record in bytes
+	// Unreadable makes the error for a record that cannot be read, because of the named part.
+	Unreadable func(id []byte, part string, err error) error
+}
+
+// An Engine runs the protocol for all sessions of a Manager. It is safe for concurrent use.
+type Engine struct {
+	Config
+	store  monitoredStore
+	queue  queue.Queue
+	writes atomic.Uint64
+}
+
+// New returns an Engine.
+func New(cfg Config) *Engine {
+	return &Engine{Config: cfg, store: monitoredStore{store: cfg.Store}}
+}
+
+// Timeouts returns the timeouts of the record's class.
+func (e *Engine) Timeouts(remembered bool) record.Timeouts {
+	if remembered {
+		return e.Remember
+	}
+	return e.Plain
+}
+
+// TTL is how long the record may stay in the store from now on.
+func (e *Engine) TTL(r *record.Record) time.Duration {
+	return e.Timeouts(r.Remembered).TTL(r, time.Now())
+}
+
+// Detach returns a context that has the time of one operation and does not end with ctx: a client that
+// hangs up must not lose what it did.
+func (e *Engine) Detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), e.Timeout)
+}
+
+// open reads what stands before the payload, in the order in which a broken or hostile record does the
+// least harm. Except for [ErrNewerVersion] an error is what Unreadable has made of it.
+func (e *Engine) open(raw []byte) (record.Record, error) {
+	rec, err := e.Layout.Open(raw)
+	switch {
+	case err != nil:
+		rec = record.Record{ID: rec.ID} // nothing is decided by half a header
+		return rec, e.Unreadable(rec.ID, "header", err)
+	case rec.IsMark():
+		return rec, nil
+	case len(raw) > e.MaxSize:
+		return rec, e.Unreadable(rec.ID, "", e.tooLarge(raw))
+	case rec.Version > e.Version:
+		return rec, fmt.Errorf("%w: it has version %d, this build has %d", ErrNewerVersion, rec.Version, e.Version)
+	}
+	return rec, nil
+}
+
+// Seal writes a record and reads it back, for its prefix and for fields that are views into the result.
+func (e *Engine) Seal(rec record.Record) (raw []byte, sealed record.Record, err error) {
+	raw, err = e.Layout.Seal(rec)
+	if err != nil {
+		return nil, rec, fmt.Errorf("sessions: Layout: %w", err)
+	}
+	if len(raw) > e.MaxSize {
+		return nil, rec, e.tooLarge(raw)
+	}
+	if sealed, err = e.Layout.Open(raw); err != nil {
+		return nil, rec, fmt.Errorf("sessions: Layout: it cannot open what it sealed: %w", err)
+	}
+	return raw, sealed, nil
+}
+
+func (e *Engine) tooLarge(raw []byte) error {
+	return fmt.Errorf("%w: %d bytes, MaxSize is %d", ErrTooLarge, len(raw), e.MaxSize)
+}
+
+// identify gives a record the ID that the Layout derives from its key, if that is how sessions are called.
+func (e *Engine) identify(rec *record.Record, key string) {
+	if e.IDOf != nil && len(rec.ID) == 0 {
+		rec.ID = []byte(e.IDOf(key))
+	}
+}
+
+// Digest is an ID for a record that has none: a hash of the key, because the key may be the token.
+func Digest(key string) string {
+	return uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String()
+}
+
+// writeName names a write: this process and a number.
+func (e *Engine) writeName() []byte {
+	b := append(make([]byte, 0, 24), e.Process...)
+	return strconv.AppendUint(append(b, '.'), e.writes.Add(1), 36)
+}
+
+// unsure adds to an error what the caller must know of a write that was not answered.
+func unsure(err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("%w; what was sent may or may not be stored", err)
+	}
+	return err
+}

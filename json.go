@@ -1,0 +1,156 @@
+package sessions
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/typedsessions/sessions/internal/jsonfields"
+	"github.com/typedsessions/sessions/internal/shape"
+)
+
+// JSON encodes sessions with encoding/json: one object, legible in redis-cli. Its zero value is ready.
+//
+// HTML is not escaped, for nothing here is put into a page. What is not one object, or is nested deeper
+// than 100, is refused both ways; so is null, which json.Unmarshal takes for an empty T. A string that
+// is not UTF-8 is stored with U+FFFD, an any holds float64 after reading, a time keeps its offset.
+type JSON struct{}
+
+// Name returns "json".
+func (JSON) Name() string { return "json" }
+
+type jsonEncoder struct {
+	buf bytes.Buffer
+	enc *json.Encoder
+}
+
+var jsonEncoders = sync.Pool{New: func() any {
+	e := new(jsonEncoder)
+	e.enc = json.NewEncoder(&e.buf)
+	e.enc.SetEscapeHTML(false)
+	return e
+}}
+
+// Marshal encodes v, a *T.
+func (c JSON) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
+
+// AppendMarshal appends what Marshal returns to dst.
+func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
+	e := jsonEncoders.Get().(*jsonEncoder)
+	if err := e.enc.Encode(v); err != nil {
+		return nil, &codecError{"json: cannot encode", "", err}
+	}
+	data := bytes.TrimSuffix(e.buf.Bytes(), []byte{'\n'})
+	if err := jsonfields.Object(data, nil); err != nil {
+		return nil, fmt.Errorf("sessions: json: %T encodes to what cannot be read back: %w", v, err)
+	}
+	dst = append(dst, data...)
+	if e.buf.Cap() <= 64<<10 {
+		e.buf.Reset()
+		jsonEncoders.Put(e)
+	}
+	return dst, nil
+}
+
+// Unmarshal decodes data into v, a *T. The path of the field that does not fit is in the error, and
+// [errors.As] finds the *json.UnmarshalTypeError. A name that equals a field's but for case is not that
+// field: encoding/json would take it for it, and another program's data for ours.
+func (c JSON) Unmarshal(data []byte, v any) (err error) {
+	known, folded := jsonNames(reflect.TypeOf(v)), false
+	err = jsonfields.Object(data, func(name, _ []byte) { folded = folded || known.fold(name) })
+	if err == nil && folded {
+		data, err = c.leaveOut(data, known)
+	}
+	if err != nil {
+		return fmt.Errorf("sessions: json: %w", err)
+	}
+	return decode(c, data, v, func() error { return json.Unmarshal(data, v) })
+}
+
+// leaveOut drops the fields whose names only fold to a known one.
+func (c JSON) leaveOut(data []byte, known fieldNames) ([]byte, error) {
+	fields, err := c.Split(data)
+	if err != nil {
+		return nil, err
+	}
+	return c.Join(slices.DeleteFunc(fields, func(f Field) bool { return known.fold([]byte(f.Name)) }))
+}
+
+// fieldNames are the names that a type can write.
+type fieldNames map[string]struct{}
+
+// fold says that name is not one of them but for case.
+func (n fieldNames) fold(name []byte) bool {
+	if _, ok := n[string(name)]; ok {
+		return false
+	}
+	for known := range n {
+		if strings.EqualFold(known, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// jsonTypes caches the names by type, as encoding/json does.
+var jsonTypes sync.Map
+
+func jsonNames(t reflect.Type) fieldNames {
+	if names, ok := jsonTypes.Load(t); ok {
+		return names.(fieldNames)
+	}
+	names := fieldNames{}
+	s := t
+	if s.Kind() == reflect.Pointer {
+		s = s.Elem()
+	}
+	if s.Kind() == reflect.Struct {
+		for _, f := range shape.Fields(s, "json") {
+			names[f.Name] = struct{}{}
+		}
+	}
+	jsonTypes.Store(t, names)
+	return names
+}
+
+// Split returns the members of the object data.
+func (JSON) Split(data []byte) (Fields, error) {
+	if !json.Valid(data) {
+		return nil, errors.New("sessions: json: not valid")
+	}
+	return split("json", data, jsonfields.Object)
+}
+
+// Walk calls field for each member of the object data, which is known to be valid.
+func (JSON) Walk(data []byte, field func(name, value []byte)) error {
+	return jsonfields.Object(data, field)
+}
+
+// Join writes fields as one object.
+func (JSON) Join(fields Fields) ([]byte, error) {
+	size := 2
+	for _, f := range fields {
+		size += len(f.Name) + len(f.Value) + 4
+	}
+	data := append(make([]byte, 0, size), '{')
+	for i, f := range fields {
+		if i > 0 {
+			data = append(data, ',')
+		}
+		data = append(jsonfields.AppendName(data, f.Name), ':')
+		data = append(data, f.Value...)
+	}
+	data = append(data, '}')
+	if !json.Valid(data) {
+		return nil, errors.New("sessions: json: joined fields are not valid")
+	}
+	if err := jsonfields.Object(data, nil); err != nil {
+		return nil, fmt.Errorf("sessions: json: %w", err)
+	}
+	return data, nil
+}

@@ -1,0 +1,126 @@
+package sessions
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/typedsessions/sessions/internal/document"
+	"github.com/typedsessions/sessions/internal/goroutine"
+)
+
+// live is the handler's *T. It has a lock of its own, which is never held during a call to the store, so that
+// FromContext does not wait for one.
+type live struct {
+	mu    sync.Mutex
+	value any    // the *T; nil until somebody looks at it or it is loaded
+	fresh []byte // the encoding of value when it was fresh, if T is Defaulted
+	used  bool   // somebody looked at the session
+
+	// Who looked in a context that ends before the request's, the last such one: http.TimeoutHandler
+	// gives its handler one.
+	deadline  time.Time
+	holder    string // the goroutine
+	abandoned bool   // the handler goes on without its response; *T is its own
+}
+
+// get returns the *T for a caller with that context, within a request with the other one.
+func (l *live) get(c *core, scope, request context.Context) any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value == nil {
+		l.begin(c)
+	}
+	l.used = true
+	if at, ok := scope.Deadline(); ok && at.After(l.deadline) && scope.Done() != request.Done() {
+		l.deadline, l.holder = at, goroutine.ID()
+	}
+	return l.value
+}
+
+// use notes that somebody looks at the session, if not at T.
+func (l *live) use() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used = true
+}
+
+func (l *live) isUsed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used
+}
+
+// begin makes a fresh T. mu is held.
+func (l *live) begin(c *core) {
+	l.value = c.typ.fresh()
+	if c.typ.defaults != nil {
+		l.fresh, _ = c.Codec.Marshal(l.value) // New has tried that it works
+	}
+}
+
+// set replaces the content of *T; a pointer that the handler holds stays.
+func (l *live) set(c *core, v any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value == nil {
+		l.value = v
+		return
+	}
+	c.typ.assign(l.value, v)
+}
+
+// swap is set, and returns the former content.
+func (l *live) swap(c *core, v any) (before any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = c.typ.new()
+	c.typ.assign(before, l.value)
+	c.typ.assign(l.value, v)
+	return before
+}
+
+// reset makes *T fresh; the pointer that the handler holds stays.
+func (l *live) reset(c *core) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh = nil
+	if l.value != nil {
+		held := l.value
+		l.begin(c)
+		c.typ.assign(held, l.value)
+		l.value = held
+	}
+}
+
+// encode appends *T to dst, by the codec of the base that it is to be compared with. Without a base that is
+// the fresh T. The lock is held meanwhile: a handler that looks for the first time, one that
+// http.TimeoutHandler has given up say, gets *T when this is done.
+func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mine document.Document, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value == nil {
+		l.begin(c)
+	}
+	if base.Codec == nil {
+		base = c.zero
+		if l.fresh != nil {
+			base.Data = l.fresh
+		}
+	}
+	mine, err = c.doc.Encode(base.Codec, dst, l.value)
+	return base, mine, err
+}
+
+// isAbandoned tells whether the context in which *T was handed out is over while the goroutine that asked for
+// it may still run: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a
+// data race, and with a map in T the end of the process. If the same goroutine answers, it is its own deadline
+// that has passed, and nobody changes T. Once T is abandoned it stays so, whoever looks at it later.
+func (l *live) isAbandoned(request context.Context) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.deadline.IsZero() && (!time.Now().Before(l.deadline) || request.Err() != nil) {
+		l.abandoned = l.abandoned || l.holder != goroutine.ID()
+	}
+	return l.abandoned
+}

@@ -1,0 +1,104 @@
+package sessions
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// optionalMethods are the interfaces that a part may implement beside its own, by part.
+var optionalMethods = []struct {
+	part    string
+	methods []reflect.Type
+}{
+	{"store", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[Timed]()}},
+	{"Config.Codec", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldCodec](), reflect.TypeFor[AppendCodec](), reflect.TypeFor[FieldWalker]()}},
+	{"Config.Transport", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[OutcomeValidator](), reflect.TypeFor[SecureTransport](), reflect.TypeFor[Attributor]()}},
+	{"Config.Layout", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldsValidator](), reflect.TypeFor[Identifier]()}},
+}
+
+// checkSeams asks each part what is wrong with it, and refuses a method that looks like an optional one but
+// is not: it would silently never be called.
+func checkSeams(store Store, cfg *Config) error {
+	var errs []error
+	if isNil(store) {
+		errs = append(errs, errors.New("sessions: the store is nil: use NewRedisStore, or &MemoryStore{} in a test"))
+	}
+	for i, part := range []any{store, cfg.Codec, cfg.Transport, cfg.Layout} {
+		if isNil(part) {
+			continue
+		}
+		for _, optional := range optionalMethods[i].methods {
+			errs = append(errs, checkOptional(optionalMethods[i].part, part, optional))
+		}
+		if v, ok := part.(Validator); ok {
+			errs = append(errs, v.Validate())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkOptional refuses a part that has a method of the interface's, but does not implement it.
+func checkOptional(name string, part any, optional reflect.Type) error {
+	t := reflect.TypeOf(part)
+	if t.Implements(optional) {
+		return nil
+	}
+	for want := range optional.Methods() {
+		if has, ok := t.MethodByName(want.Name); ok && !isSeamMethod(want.Name) {
+			return fmt.Errorf("sessions: %s: method %s of %v has the type %v, and is never called: declare %s as sessions.%s has it, with all its methods, or call it something else",
+				name, want.Name, t, has.Func.Type(), want.Name, optional.Name())
+		}
+	}
+	return nil
+}
+
+// isSeamMethod tells whether every Codec has a method of that name.
+func isSeamMethod(name string) bool {
+	_, ok := reflect.TypeFor[Codec]().MethodByName(name)
+	return ok
+}
+
+// attrs is what the Transport wants kept with a session that begins with r.
+func attrs(cfg *Config, r *http.Request, remembered bool) any {
+	if t, ok := cfg.Transport.(Attributor); ok {
+		return t.Attrs(r, remembered)
+	}
+	return nil
+}
+
+// checkTokens draws two tokens of each class and shows them to the Layout and the Transport, so that what
+// would fail at the first visitor fails at start.
+func checkTokens(cfg *Config, plain, remember record.Timeouts) error {
+	var drawn [2]string
+	for i := range drawn {
+		var err error
+		if drawn[i], err = cfg.NewToken(); err != nil {
+			return fmt.Errorf("sessions: Config.NewToken: %w", err)
+		}
+	}
+	if drawn[0] == drawn[1] {
+		return errors.New("sessions: Config.NewToken: it draws the same token twice: every one must be unguessable (ASVS 5.0 7.2.3)")
+	}
+	var errs []error
+	for class, timeouts := range []record.Timeouts{plain, remember} {
+		remembered := class == 1
+		token := cfg.Layout.Mint(drawn[0], remembered)
+		if _, _, ok := cfg.Layout.Parse(token); !ok {
+			return errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn: draw 20 to 128 letters, digits, - and _")
+		}
+		if t, ok := cfg.Transport.(OutcomeValidator); ok {
+			now := time.Now()
+			info := Info{Remembered: remembered, CreatedAt: now, ExpiresAt: timeouts.End(now)}
+			err := t.ValidateOutcome(Outcome{Kind: OutcomeCreated, Token: Token(token), Info: info})
+			if err != nil && (len(errs) == 0 || errs[0].Error() != err.Error()) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
