@@ -100,7 +100,7 @@ func (x *exchange) close() {
 
 // mustEnter begins a commit. In the function of an Update that would wait for its own end.
 func (x *exchange) mustEnter() {
-	if !x.enter(opCommit) {
+	if !x.enter(opCommit.name) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 }
@@ -118,7 +118,7 @@ func (x *exchange) save() error {
 	defer x.leave()
 	err := x.autosave()
 	if err != nil {
-		x.failed(err)
+		x.failed(opCommit, err)
 	}
 	x.writeHeader()
 	return err

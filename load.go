@@ -9,7 +9,7 @@ import (
 // load finds the session of the tokens for a zero session.
 func (m *core) load(s *session, parent context.Context, tokens []string, passive bool) error {
 	s.init(parent, m)
-	s.enter(opLoad)
+	s.enter("load")
 	defer s.leave()
 	err := s.stored.Load(parent, tokens, passive)
 	s.decoded = decoded{}                          // of a record that was not adopted

@@ -27,7 +27,7 @@ func (s *session) autosave() error {
 	}
 	err := s.commit(s)
 	if err != nil && s.saveErr != nil {
-		s.failed(err)
+		s.failed(opCommit, err)
 		return nil
 	}
 	return err

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,7 +46,7 @@ type session struct {
 	response interface{ writeHeader() }
 
 	// The verb or commit that runs.
-	op     *operation
+	op     string
 	began  time.Time
 	events []Event // told when the turn ends, so that a hook may call any verb, and may panic
 }
@@ -91,7 +90,7 @@ func (s *session) String() string { return "sessions.Session" }
 func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // enter begins an operation. It fails if another one has not ended for twice the time of a save.
-func (s *session) enter(op *operation) bool {
+func (s *session) enter(op string) bool {
 	if !s.turn.take(2 * s.core.engine.Timeout) {
 		return false
 	}
@@ -114,7 +113,7 @@ func (s *session) leave() {
 // event keeps an event until the operation ends.
 func (s *session) event(kind EventKind, err error, fields ...string) {
 	s.events = append(s.events, Event{
-		Kind: kind, Session: s.info(), Op: s.op.name, Duration: time.Since(s.began), Fields: fields, Err: err,
+		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err,
 	})
 }
 
@@ -197,17 +196,4 @@ func (s *session) unlocked(fn func() error) error {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	return fn()
-}
-
-// failed keeps the event of an operation that failed, unless it has one already.
-func (s *session) failed(err error) {
-	if s.op.reads {
-		if _, ok := errors.AsType[*DecodeError](err); ok {
-			s.event(EventUndecodable, err)
-		}
-		return
-	}
-	if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrGone) {
-		s.event(EventFailed, err)
-	}
 }

@@ -1,6 +1,8 @@
 package sessions
 
-import "net/http"
+import (
+	"net/http"
+)
 
 // A Transport carries the token between client and server. It never sees T or
 // the store. Its methods are safe for concurrent use.

@@ -16,20 +16,26 @@ import (
 // markTTL is how long a mark stands under the old token's key.
 const markTTL = 10 * time.Second
 
+// A renewal is on its way from one token to another.
+type renewal struct {
+	copied *pendingCopy // the record under the new key, if there is one
+	// claimUnanswered says that nobody knows whether the copy has taken the record's place.
+	claimUnanswered bool
+}
+
 // A pendingCopy is the record under the new key, which nobody knows yet.
 type pendingCopy struct {
 	token, key string
 	Found
 }
 
-// prepareCopy stores rec under a new key, or brings the copy that is there up to date.
-func (w *writing) prepareCopy(ctx context.Context, rec record.Record) error {
-	s, e := w.s, w.s.engine
-	c := w.copied
+// prepare stores rec under a new key, or brings the copy that is there up to date.
+func (r *renewal) prepare(ctx context.Context, s *Session, rec record.Record) error {
+	e, c := s.engine, r.copied
 	if c == nil {
 		token, key, created, err := s.mint(ctx, rec)
 		if err == nil {
-			w.copied = &pendingCopy{token, key, created}
+			r.copied = &pendingCopy{token, key, created}
 		}
 		return err
 	}
@@ -46,56 +52,54 @@ func (w *writing) prepareCopy(ctx context.Context, rec record.Record) error {
 		}
 	}
 	if err == nil {
-		w.copied = &pendingCopy{c.token, c.key, Found{Raw: raw, Record: rec}}
+		r.copied = &pendingCopy{c.token, c.key, Found{Raw: raw, Record: rec}}
 	}
 	return err
 }
 
-// dropCopy deletes a copy that nobody will reach. If that fails, the copy expires.
-func (w *writing) dropCopy(ctx context.Context) {
-	if w.copied != nil {
-		ctx, cancel := w.s.engine.Detach(ctx)
+// drop deletes a copy that nobody will reach. If that fails, the copy expires.
+func (r *renewal) drop(ctx context.Context, s *Session) {
+	if r.copied != nil {
+		ctx, cancel := s.engine.Detach(ctx)
 		defer cancel()
-		_ = w.s.engine.store.Delete(ctx, w.s.app, w.copied.key)
-		w.copied = nil
+		_ = s.engine.store.Delete(ctx, s.app, r.copied.key)
+		r.copied = nil
 	}
 }
 
-// claim swaps the old record for the mark, or returns the data that another write has stored there. The
-// mark keeps the names of the record's writes: what they wrote has gone along.
-func (w *writing) claim(ctx context.Context, found *Found) (done bool, other []byte, err error) {
-	s, e, c := w.s, w.s.engine, w.copied
+// claim swaps the old record for the mark and returns the mark, or the data that another write has stored
+// there. The mark keeps the names of the record's writes: what they wrote has gone along.
+func (r *renewal) claim(ctx context.Context, s *Session, found *Found) (mark []byte, done bool, other []byte, err error) {
+	e, c := s.engine, r.copied
 	rec := record.Record{ID: c.Record.ID, Writes: found.Record.Writes, Created: time.Now(), Successor: []byte(c.key)}
 	if len(c.Record.Writes[0]) > 0 {
 		rec.AddWrite(c.Record.Writes[0])
 	}
-	mark, err := e.Layout.Seal(rec)
+	mark, err = e.Layout.Seal(rec) // nil for a Layout without marks: then the old record is deleted
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return false, nil, err
+		return nil, false, nil, err
 	}
-	w.claimUnanswered = true
+	r.claimUnanswered = true
 	for lost := 0; ; lost++ {
 		other, err = e.store.CompareAndSwap(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix], mark, markTTL)
 		switch {
 		case err == nil:
-			w.stored.Raw = mark
-			return true, nil, nil
+			return mark, true, nil, nil
 		case errors.Is(err, ErrUnavailable) && lost < 2 && ctx.Err() == nil:
 			continue // it may have been applied: asking again tells
 		case errors.Is(err, ErrUnavailable):
-			return false, nil, unsure(err)
+			return nil, false, nil, unsure(err)
 		}
-		w.claimUnanswered = false
+		r.claimUnanswered = false
 		switch {
 		case errors.Is(err, ErrNotFound):
-			return false, nil, s.End()
+			return nil, false, nil, s.End()
 		case !errors.Is(err, ErrConflict):
-			return false, nil, err
+			return nil, false, nil, err
 		}
-		if rec, err := e.Layout.Open(other); err == nil && string(rec.Successor) == c.key {
-			w.stored.Raw = other
-			return true, nil, nil // the reply to our own claim was lost
+		if there, err := e.Layout.Open(other); err == nil && string(there.Successor) == c.key {
+			return other, true, nil, nil // the reply to our own claim was lost
 		}
-		return false, other, nil
+		return nil, false, other, nil
 	}
 }

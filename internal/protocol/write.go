@@ -93,7 +93,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	}()
 	defer func() { // after a panic too, but not where the pending copy may be all there is
 		if !written && !w.claimUnanswered && (w.composeFailed || !errors.Is(err, ErrUnavailable)) {
-			w.dropCopy(ctx)
+			w.drop(ctx, s)
 		}
 	}()
 
@@ -146,8 +146,7 @@ type writing struct {
 
 	stored Found // what the write has left under the session's old key, once it is done
 
-	copied          *pendingCopy // the record under the new key, if there is one
-	claimUnanswered bool         // nobody knows whether the copy has taken the record's place
+	renewal // what it has done to give the session a new token
 
 	lastRoundTrip time.Duration // what the last attempt took
 	composeFailed bool          // the last error came from Compose, so waiting writers need not fail
@@ -178,16 +177,17 @@ func (w *writing) attempt(ctx context.Context, found *Found, try int) (done bool
 	defer cancel()
 	defer func() { w.lastRoundTrip = time.Since(sent) }()
 	if !p.NewToken {
-		w.dropCopy(ctx)
+		w.drop(ctx, s)
 		return w.swap(ctx, found, p.Record)
 	}
-	if err = w.prepareCopy(ctx, p.Record); err != nil {
+	if err = w.prepare(ctx, s, p.Record); err != nil {
 		return false, nil, err
 	}
 	if try > 1 && ctx.Err() != nil {
 		return false, nil, s.outOfTime()
 	}
-	return w.claim(ctx, found)
+	w.stored.Raw, done, other, err = w.claim(ctx, s, found)
+	return done, other, err
 }
 
 // stepTime is the time of one step. A save has one time for all of them; in an Update the function takes

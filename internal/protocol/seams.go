@@ -1,6 +1,40 @@
 package protocol
 
-import "github.com/typedsessions/sessions/internal/record"
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// Errors of the protocol; package sessions exports and documents them.
+var (
+	ErrUnavailable  = errors.New("sessions: store unavailable")
+	ErrNewerVersion = errors.New("sessions: record written by a newer version")
+	ErrConflict     = errors.New("sessions: conflicting write")
+	ErrGone         = errors.New("sessions: session has ended")
+	ErrTooLarge     = errors.New("sessions: session too large")
+	ErrNotFound     = errors.New("sessions: key not found")
+	ErrExists       = errors.New("sessions: key exists")
+)
+
+// A Store is a sessions.Store, where the contract is.
+type Store interface {
+	Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error)
+	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error
+	CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error)
+	Delete(ctx context.Context, key string) error
+}
+
+// A Layout is a sessions.Layout, where the contract is.
+type Layout interface {
+	Mint(drawn string, remembered bool) string
+	Parse(token string) (remembered, known, ok bool)
+	Key(realm, token string) string
+	Open(stored []byte) (record.Record, error)
+	Seal(r record.Record) ([]byte, error)
+}
 
 // An Application is the user of a [Session]: it knows what the payload of a record means, and hears what
 // happens on the way. Its methods run in the goroutine that called the Session.
