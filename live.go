@@ -115,7 +115,7 @@ func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mi
 // isAbandoned tells whether the context in which *T was handed out is over while the goroutine that asked for
 // it may still run: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a
 // data race, and with a map in T the end of the process. If the same goroutine answers, it is its own deadline
-// that has passed, and nobody changes T. Once T is abandoned it stays so, whoever looks at it later.
+// that has passed, and nobody changes T. An abandoned T stays abandoned, also if it is looked at later.
 func (l *live) isAbandoned(request context.Context) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

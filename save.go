@@ -60,7 +60,7 @@ func (s *session) commit(ctx context.Context) error {
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
 	}
-	if err = s.write(ctx, &edit{s: s, mine: mine, changed: changed}, false, time.Time{}); !changed && errors.Is(err, ErrGone) {
+	if err = s.write(ctx, &edit{s: s, mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
 		err = nil // a Rewrite has nothing to lose
 	}
 	return err
@@ -154,6 +154,7 @@ type edit struct {
 	changed bool              // mine differs from the loaded T
 	renewal *renewal          // what SignIn or Renew asked for; nil for other verbs
 	fn      func() error      // Update's function, on *T; nil for other verbs
+	until   time.Time         // when an Update gives up, if it is not zero
 
 	// What the last Compose has made.
 	payload document.Document
@@ -181,9 +182,9 @@ func signIn(now time.Time, remembered bool) *renewal {
 }
 
 // write brings an edit of a stored session into the store and takes over what came of it.
-func (s *session) write(ctx context.Context, e *edit, runsFunction bool, until time.Time) error {
+func (s *session) write(ctx context.Context, e *edit) error {
 	defer e.putBack() // also after a panic
-	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: runsFunction, Until: until})
+	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: e.fn != nil, Until: e.until})
 	if err != nil {
 		if u := result.Unconfirmed; u.Name != nil {
 			more := e.fn != nil || e.merged.Value != nil || e.merged.Replaced

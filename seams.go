@@ -48,19 +48,19 @@ func checkOptional(name string, part any, optional reflect.Type) error {
 	if t.Implements(optional) {
 		return nil
 	}
+	if p := reflect.PointerTo(t); p.Implements(optional) {
+		return fmt.Errorf("sessions: %s: a *%v is a sessions.%s, and a %v is not: give a pointer", name, t, optional.Name(), t)
+	}
 	for want := range optional.Methods() {
-		if has, ok := t.MethodByName(want.Name); ok && !isSeamMethod(want.Name) {
-			return fmt.Errorf("sessions: %s: method %s of %v has the type %v, and is never called: declare %s as sessions.%s has it, with all its methods, or call it something else",
-				name, want.Name, t, has.Func.Type(), want.Name, optional.Name())
+		if _, ok := reflect.TypeFor[Codec]().MethodByName(want.Name); ok {
+			continue // every Codec has it, not only the optional one
+		}
+		if has, ok := t.MethodByName(want.Name); ok {
+			return fmt.Errorf("sessions: %s: %v has a method %s, but it is no sessions.%s, so the method (a %v) is never called: declare all the methods of that interface, or give it another name",
+				name, t, want.Name, optional.Name(), has.Type)
 		}
 	}
 	return nil
-}
-
-// isSeamMethod tells whether every Codec has a method of that name.
-func isSeamMethod(name string) bool {
-	_, ok := reflect.TypeFor[Codec]().MethodByName(name)
-	return ok
 }
 
 // attrs is what the Transport wants kept with a session that begins with r.

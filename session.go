@@ -22,8 +22,8 @@ type session struct {
 
 	live live // the handler's *T, with a lock of its own
 
-	// turn lets one verb or commit run at a time. mu guards everything below. Whoever has the turn holds mu
-	// too, except while the function of an Update runs, in which Info and FromContext work.
+	// turn lets one verb or commit run at a time. mu guards everything below. The holder of the turn also
+	// holds mu, except while the function of an Update runs, in which Info and FromContext work.
 	turn turn
 	mu   sync.Mutex
 

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"time"
 )
 
 // Update changes the session as one atomic step, whoever else does so at the
@@ -45,21 +44,21 @@ import (
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 	until, _ := ctx.Deadline()
 	return m.core.do(ctx, opUpdate, func(ctx context.Context, s *session) error {
-		return s.update(ctx, until, func() error { return fn(s.live.get(s.core, ctx, s).(*T)) })
+		return s.update(ctx, &edit{s: s, until: until, fn: func() error { return fn(s.live.get(s.core, ctx, s).(*T)) }})
 	})
 }
 
-// update runs fn in an atomic step. A session that is not stored is created, if fn has changed T.
-func (s *session) update(ctx context.Context, until time.Time, fn func() error) (err error) {
+// update runs an edit with a function in an atomic step. A session that is not stored is created, if the
+// function has changed T.
+func (s *session) update(ctx context.Context, e *edit) (err error) {
 	if s.stored.Over() {
 		return s.stored.End()
 	}
-	e := &edit{s: s, fn: fn}
 	if e.mine, e.changed, err = s.encode(); err != nil {
 		return err
 	}
 	if s.stored.Stored() {
-		return s.write(ctx, e, true, until)
+		return s.write(ctx, e)
 	}
 	if s.sent {
 		return ErrCommitted

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/typedsessions/sessions/internal/record"
 )
@@ -100,7 +99,7 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r}, false, time.Time{})
+	return s.write(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
 }
 
 // Destroy ends the session: sign-out. The record is gone when it returns nil,

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Context is a context with a deadline. Its timer is made by the first Done:
-// whoever looks at Err and Deadline alone, because he has the answer at hand or
-// sets the deadline on a socket, spares it. The zero value must be started
+// Context is a context with a deadline. Its timer is made by the first Done: a
+// caller that looks at Err and Deadline alone, because the answer is there or
+// the deadline is set on a socket, does without one. The zero value must be started
 // before it is used, once.
 type Context struct {
 	context.Context

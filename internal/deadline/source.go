@@ -17,8 +17,8 @@ type Source struct {
 	until time.Time // who begins before shares done
 }
 
-// Context returns a child of parent for an operation that cannot be interrupted
-// but by its deadline. Deadline is exact: the end of Timeout or the parent's
+// Context returns a child of parent for an operation that only its deadline can
+// interrupt. Deadline is exact: the end of Timeout or the parent's
 // own. Done is closed by then or up to a twentieth of Timeout later, and not
 // when the parent is cancelled; Err tells that at once.
 func (s *Source) Context(parent context.Context) context.Context {

@@ -119,8 +119,8 @@ func trim(b []byte) []byte {
 
 func space(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-// AppendName appends name as a JSON string. Bytes that are not UTF-8 stay what they are: whoever wrote
-// them reads them again.
+// AppendName appends name as a JSON string. Bytes that are not UTF-8 stay what they are, so that the
+// program that wrote them can read them again.
 func AppendName(data []byte, name string) []byte {
 	for i := range len(name) {
 		if c := name[i]; c < ' ' || c == '"' || c == '\\' {

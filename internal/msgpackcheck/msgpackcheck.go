@@ -1,8 +1,9 @@
-// Package msgpackcheck bounds what the msgpack package may be led to do, at both ends.
+// Package msgpackcheck bounds what the msgpack package does with hostile input and with values that refer to
+// themselves.
 //
-// That package allocates what a header claims (11 bytes asked for 192 MB), reads trailing bytes as
-// nothing at all, follows nesting as deep as it goes, takes the body of an extension for a map where
-// it wants a map, and encodes a ring until the stack overflows, which no recover stops. [Map] walks a
+// That package allocates what a header claims (11 bytes asked for 192 MB), ignores trailing bytes, follows
+// any depth of nesting, reads the body of an extension as a map where it wants a map, and encodes a value
+// that refers to itself until the stack overflows, which no recover stops. [Map] walks a
 // document before it is decoded, [Reader] watches the decoder, [Writer] the encoder.
 package msgpackcheck
 

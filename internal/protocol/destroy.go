@@ -11,7 +11,7 @@ import (
 // reports whether there was anything to delete.
 //
 // It is [ErrGone] where it cannot know: a mark that would tell where a session went lives as long as
-// markTTL, so whoever took longer and finds nothing may have missed one.
+// markTTL, so a request that took longer and finds nothing may have missed one.
 func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
 	missed := false
 	for _, key := range s.stale.keys { // they come first: until its own record is deleted, the session lives

@@ -1,6 +1,6 @@
 // Package response has the [Writer] that runs a commit before the first byte
-// of the final response leaves, by whatever door: Write, WriteString,
-// WriteHeader, Flush, ReadFrom or Hijack. Whoever has seen a byte of the
+// of the final response leaves, whichever method sends it: Write, WriteString,
+// WriteHeader, Flush, ReadFrom or Hijack. A client that has seen a byte of the
 // response can rely on what the commit did. It knows nothing of sessions.
 package response
 
@@ -21,13 +21,13 @@ import (
 // must not use the Writer that calls them, but for Started and Err.
 type Committer interface {
 	// Commit runs before the header of the final response goes out, in the
-	// goroutine that used the door, and may still change the header map. An
-	// error stops the response. Commit runs once, with one exception: a door
-	// that turned out to be shut (a Hijack or Flush that the inner writer
-	// refused) has sent nothing, so the next door commits again.
+	// goroutine that called the Writer, and may still change the header map.
+	// An error stops the response. Commit runs once, with one exception: a
+	// Hijack or Flush that the inner writer refused has sent nothing, so the
+	// next call commits again.
 	Commit() error
 
-	// Reopen runs after such a refusal: the header is within reach again.
+	// Reopen runs after such a refusal: the header can be changed again.
 	Reopen()
 
 	// Fail answers for the error of Commit, at most once, on a w that holds
@@ -42,8 +42,8 @@ type Committer interface {
 }
 
 // A Writer is an [http.ResponseWriter] that commits before its first byte.
-// Like net/http's own it is for one goroutine at a time; but whoever comes
-// first, only one commits and the others wait until it has.
+// Like net/http's own it is for one goroutine at a time; but if several call
+// it, only one commits and the others wait until it has.
 type Writer struct {
 	rw    http.ResponseWriter
 	c     Committer
@@ -54,7 +54,7 @@ type Writer struct {
 
 const (
 	open    = iota // nothing has gone out
-	sent           // the header is rw's affair now: doors are passed on
+	sent           // the header has gone: calls are passed on to rw
 	handed         // the connection is the handler's
 	failing        // Commit failed, Fail has not answered (yet)
 	failed         // the error response has gone out
@@ -74,8 +74,8 @@ func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	return w
 }
 
-// Finish ends a response whose handler has returned. It commits if no door was
-// used, so that the response net/http then implies carries the headers, and
+// Finish ends a response whose handler has returned. It commits if nothing has
+// been sent, so that the response net/http then implies carries the headers, and
 // answers 500 if a commit's panic was recovered on the way here. It is not for
 // a handler that panicked: then nothing more is to be committed.
 func (w *Writer) Finish() {
@@ -93,7 +93,7 @@ func (w *Writer) Finish() {
 	}
 }
 
-// Started reports whether the header is out of reach: sent, or about to be
+// Started reports whether the header can no longer be changed: sent, or about to be
 // with nothing left to commit, or on a connection that was handed over. It is
 // false inside Commit and Fail.
 func (w *Writer) Started() bool {
@@ -104,7 +104,7 @@ func (w *Writer) Started() bool {
 // Hijacked reports whether the connection was handed over.
 func (w *Writer) Hijacked() bool { return w.state.Load() == handed }
 
-// Err returns the error of a Commit that failed, which every door now returns.
+// Err returns the error of a Commit that failed, which every method now returns.
 func (w *Writer) Err() error {
 	if w.state.Load() < failing {
 		return nil
@@ -212,9 +212,9 @@ func (w *Writer) FlushError() error {
 	return err
 }
 
-// Hijack commits and hands the connection over. Where the commit fails, the
-// error response is sent instead; where the inner writer refuses, the response
-// is as open as before, for the handler to answer in another way.
+// Hijack commits and hands the connection over. If the commit fails, the error
+// response is sent instead. If the inner writer refuses, nothing has been sent,
+// and the handler can answer in another way.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err := w.Err(); err != nil {
 		return nil, nil, err
@@ -241,7 +241,8 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 	return http.ErrNotSupported
 }
 
-// enter is what a door does that leaves the header to rw in any case.
+// enter commits, if that has not happened, for a method that sends the header
+// in any case.
 func (w *Writer) enter() error {
 	if w.state.Load() == sent {
 		return nil
@@ -270,8 +271,9 @@ func (w *Writer) ready() error {
 	return w.Err()
 }
 
-// commit leaves the state open on success: the door knows what comes of it. A
-// Commit or Fail that panics leaves err behind, so that there is no second one.
+// commit leaves the state open on success: its caller knows whether the header
+// goes out. A Commit or Fail that panics leaves err behind, so that there is no
+// second one.
 func (w *Writer) commit() error {
 	if w.err != nil {
 		return w.err
@@ -319,7 +321,7 @@ func (w *Writer) send(a *answer) {
 	}
 	w.rw.WriteHeader(a.code)
 	if a.body.Len() > 0 {
-		_, _ = w.rw.Write(a.body.Bytes()) // whoever is gone, or gets a 204, needs no body
+		_, _ = w.rw.Write(a.body.Bytes()) // a client that is gone, or gets a 204, needs no body
 	}
 	_ = http.NewResponseController(w.rw).Flush()
 	w.state.Store(failed)
