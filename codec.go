@@ -54,11 +54,8 @@ type FieldCodec interface {
 // Fields are the top-level fields of an encoded session, in order; no two have one name.
 type Fields []Field
 
-// A Field is a name, free of the codec's escapes, and an encoded value.
-type Field struct {
-	Name  string
-	Value []byte
-}
+// A Field is the Name of a field, a string free of the codec's escapes, and its encoded Value, a []byte.
+type Field = document.Field
 
 // An AppendCodec is a [Codec] that can append to dst what Marshal returns. That spares every request an
 // allocation.
@@ -83,33 +80,13 @@ func capabilities(c Codec, known map[string]bool) *document.Codec {
 		return d
 	}
 	d.Known = known
-	d.Split = func(data []byte) ([]document.Field, error) {
-		fields, err := f.Split(data)
-		return documentFields(fields), err
-	}
-	d.Join = func(fields []document.Field) ([]byte, error) {
-		joined := make(Fields, len(fields))
-		for i, f := range fields {
-			joined[i] = Field(f)
-		}
-		return f.Join(joined)
-	}
+	d.Split = func(data []byte) ([]Field, error) { return f.Split(data) }
+	d.Join = func(fields []Field) ([]byte, error) { return f.Join(fields) }
 	if w, ok := c.(FieldWalker); ok {
 		d.Walk = w.Walk
-		d.SplitDecoded = func(data []byte) ([]document.Field, error) {
-			fields, err := split(c.Name(), data, w.Walk)
-			return documentFields(fields), err
-		}
+		d.SplitDecoded = func(data []byte) ([]Field, error) { return split(c.Name(), data, w.Walk) }
 	}
 	return d
-}
-
-func documentFields(fields Fields) []document.Field {
-	out := make([]document.Field, len(fields))
-	for i, f := range fields {
-		out[i] = document.Field(f)
-	}
-	return out
 }
 
 // split collects what walk finds. A name that comes again takes the place of the first with the value

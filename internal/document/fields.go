@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// A Field is a name and an encoded value. No two fields of a document have one name.
+// A Field is a top-level field of a document. No two fields of a document have one name.
 type Field struct {
-	Name  string
-	Value []byte
+	Name  string // free of the codec's escapes
+	Value []byte // encoded
 }
 
 // Diff yields the names of the fields in which b differs from a, including those that only one of the two
