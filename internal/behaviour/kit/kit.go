@@ -111,6 +111,14 @@ func after(o sessions.Outcome, token string) string {
 	return token
 }
 
+// Put is for [Request]: it makes UserID v.
+func Put(m *sessions.Manager[Session], v string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		m.FromContext(ctx).UserID = v
+		return nil
+	}
+}
+
 // Edit is [MustRequest] that changes T. The token "" is a new session's.
 // It is for any goroutine: an error fails the test and does not end it.
 func Edit[T any](t testing.TB, m *sessions.Manager[T], token string, edit func(*T)) string {
