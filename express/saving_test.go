@@ -169,7 +169,7 @@ func TestOwned(t *testing.T) {
 		}
 		return o.Kind, o.Token.Reveal()
 	}
-	t.Run("O6 a new owner is a sign-in: a new sid, the old one gone, the configured cookie", func(t *testing.T) {
+	t.Run("L12 a new owner is a sign-in: a new sid, the old one gone, the configured cookie", func(t *testing.T) {
 		rdb.Set(t.Context(), "sess:"+sid, nodeDoc("60000", `,"views":7`), time.Minute)
 		ctx := load(t, sid)
 		m.FromContext(ctx).UserID = "ann"
