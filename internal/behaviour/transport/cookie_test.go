@@ -1,4 +1,4 @@
-package sessions_test
+package transport_test
 
 import (
 	"net/http"
@@ -6,14 +6,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 func TestCookie(t *testing.T) {
-	lasting := sessions.Config{IdleTimeout: time.Hour, Lifetime: 48 * time.Hour}
+	t.Parallel()
 	for _, tc := range []struct {
 		desc   string
 		cookie sessions.Cookie
@@ -31,38 +31,29 @@ func TestCookie(t *testing.T) {
 		{"with Insecure and a Domain", sessions.Cookie{Insecure: true, Domain: "example.com"}, "session=TOKEN; Path=/; Domain=example.com; HttpOnly; SameSite=Lax"},
 		{"with Persist", sessions.Cookie{Persist: true}, "__Host-session=TOKEN; Path=/; Max-Age=172800; HttpOnly; Secure; SameSite=Lax"},
 	} {
-		t.Run("T6 the cookie "+tc.desc, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // for Max-Age
-				cfg := lasting
-				cfg.Transport = tc.cookie
-				d := newDesk(t, &sessions.MemoryStore{}, cfg)
-				res := d.ask(viewOnce)
-				wantMasked(t, res.Header, http.Header{
-					"Set-Cookie": {tc.want}, "Vary": {"Cookie"}, "Cache-Control": {"private, no-store"},
-				})
+		kit.Bubble(t, "T6 the cookie "+tc.desc, func(t *testing.T) { // for Max-Age
+			a := newApp(t, sessions.Config{IdleTimeout: time.Hour, Lifetime: 48 * time.Hour, Transport: tc.cookie})
+			res := a.Ask(change)
+			kit.WantHeader(t, res.Header, kit.Header(kit.Sends(tc.want)...))
 
-				// It comes back, is understood, and is taken back by the same flags.
-				sent, _, _ := strings.Cut(res.Header["Set-Cookie"][0], ";")
-				res = d.ask(func(_ http.ResponseWriter, r *http.Request) {
-					if got := sessions.FromContext[Session](r.Context()).Views; got != 1 {
-						t.Errorf("%d views, want 1", got)
-					}
-					if err := d.Destroy(r.Context()); err != nil {
-						t.Error(err)
-					}
-				}, sent)
-				ended := strings.ReplaceAll(tc.want, "; Max-Age=172800", "")
-				ended = strings.Replace(ended, "=TOKEN", "=", 1)
-				got := strings.Replace(strings.Join(res.Header["Set-Cookie"], "\n"), "; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0", "", 1)
-				if got != ended {
-					t.Errorf("taken back by %q, want %q with Expires and Max-Age=0", res.Header["Set-Cookie"], ended)
-				}
-			})
+			// It comes back, is understood, and is taken back by the same flags.
+			sent, _, _ := strings.Cut(res.Header["Set-Cookie"][0], ";")
+			if got := views(a, sent); got != 1 {
+				t.Errorf("%d views, want 1", got)
+			}
+			res = a.Ask(call(t, a, "Destroy"), sent)
+			want := strings.ReplaceAll(tc.want, "; Max-Age=172800", "")
+			want = strings.Replace(want, "=TOKEN", "=", 1)
+			got := strings.Replace(strings.Join(res.Header["Set-Cookie"], "\n"), "; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0", "", 1)
+			if got != want {
+				t.Errorf("taken back by %q, want %q with Expires and Max-Age=0", res.Header["Set-Cookie"], want)
+			}
 		})
 	}
 }
 
 func TestInsecureWarning(t *testing.T) {
+	t.Parallel()
 	plain := func(header ...string) *http.Request {
 		r := httptest.NewRequest("GET", "http://example.com/", nil)
 		for i := 0; i < len(header); i += 2 {
@@ -72,56 +63,54 @@ func TestInsecureWarning(t *testing.T) {
 	}
 	t.Run("T12 a Secure cookie on plain HTTP warns once per Manager, naming Insecure", func(t *testing.T) {
 		for range 2 { // a second Manager warns again
-			log := &logBook{}
-			d := newDesk(t, &sessions.MemoryStore{}, sessions.Config{Logger: log.logger()})
-			d.send(plain(), func(_ http.ResponseWriter, r *http.Request) { sessions.FromContext[Session](r.Context()) })
-			if got := log.take(); len(got) > 0 {
+			a := newApp(t, sessions.Config{})
+			send(a, plain(), func(_ http.ResponseWriter, r *http.Request) { a.FromContext(r.Context()) })
+			if got := a.Log.Take(); len(got) > 0 {
 				t.Errorf("before any cookie: %q", got)
 			}
 			for range 3 {
-				d.send(plain(), viewOnce)
+				send(a, plain(), change)
 			}
-			got := log.take()
+			got := a.Log.Take()
 			if len(got) != 1 || !strings.HasPrefix(got[0], "level=WARN ") || !strings.Contains(got[0], "Insecure") {
 				t.Errorf("log %q, want one warning that names Insecure", got)
 			}
-			if tokenShape.MatchString(strings.Join(got, "")) {
+			if kit.TokenShape.MatchString(strings.Join(got, "")) {
 				t.Errorf("a token in the log: %q", got)
 			}
 		}
 	})
+
 	t.Run("T12 many requests at once warn once", func(t *testing.T) {
-		log := &logBook{}
-		d := newDesk(t, &sessions.MemoryStore{}, sessions.Config{Logger: log.logger()})
+		a := newApp(t, sessions.Config{})
 		var wg sync.WaitGroup
 		for range 8 {
-			wg.Go(func() { d.send(plain(), viewOnce) })
+			wg.Go(func() { send(a, plain(), change) })
 		}
 		wg.Wait()
-		if got := log.take(); len(got) != 1 {
+		if got := a.Log.Take(); len(got) != 1 {
 			t.Errorf("log %q, want one line", got)
 		}
 	})
+
 	for _, tc := range []struct {
 		desc string
 		cfg  sessions.Config
 		r    *http.Request
 	}{
-		{"TLS", sessions.Config{}, httptest.NewRequest("GET", "https://example.com/", nil)},
+		{"TLS", sessions.Config{}, kit.With("", "/")},
 		{"a proxy that speaks TLS", sessions.Config{}, plain("X-Forwarded-Proto", "https")},
 		{"a proxy that says it in capitals", sessions.Config{}, plain("X-Forwarded-Proto", "HTTPS")},
 		{"an Insecure cookie", sessions.Config{Transport: sessions.Cookie{Insecure: true}}, plain()},
 		{"a token in a header", sessions.Config{Transport: sessions.HeaderToken{}}, plain()},
 	} {
 		t.Run("T12 no warning with "+tc.desc, func(t *testing.T) {
-			log := &logBook{}
-			tc.cfg.Logger = log.logger()
-			d := newDesk(t, &sessions.MemoryStore{}, tc.cfg)
-			res := d.send(tc.r, viewOnce)
+			a := newApp(t, tc.cfg)
+			res := send(a, tc.r, change)
 			if len(res.Header["Set-Cookie"])+len(res.Header["Authorization"]) != 1 {
 				t.Errorf("no token was sent: %v", res.Header)
 			}
-			if got := log.take(); len(got) > 0 {
+			if got := a.Log.Take(); len(got) > 0 {
 				t.Errorf("log %q, want nothing", got)
 			}
 		})

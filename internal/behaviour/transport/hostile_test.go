@@ -1,18 +1,19 @@
-package sessions_test
+package transport_test
 
 import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 func TestHostileToken(t *testing.T) {
-	good := wellFormed(0)
+	t.Parallel()
+	good := kit.UnknownToken(0)
 	rows := []struct{ desc, value string }{
 		{"nothing", ""},
 		{"one byte", "s"},
@@ -43,80 +44,76 @@ func TestHostileToken(t *testing.T) {
 	}
 	for _, tc := range rows {
 		t.Run("T3 a cookie with "+tc.desc+" is refused by its shape", func(t *testing.T) {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{})
-			served := false
-			res := d.ask(func(_ http.ResponseWriter, r *http.Request) {
-				served = sessions.FromContext[Session](r.Context()).Views == 0
-			}, cookieName+"="+tc.value)
-			if got := ops.take(); len(got) > 0 {
-				t.Errorf("store calls %v, want none", got)
+			a, fresh := newApp(t, sessions.Config{}), false
+			res := a.Ask(func(_ http.ResponseWriter, r *http.Request) { fresh = a.FromContext(r.Context()).Views == 0 }, pairs(tc.value))
+			a.WantCalls(t, "it", "")
+			if !fresh || res.StatusCode != 200 {
+				t.Errorf("fresh is %t, status %d; want a fresh session and 200", fresh, res.StatusCode)
 			}
-			if !served || res.StatusCode != 200 {
-				t.Errorf("served is %t, status %d; want a fresh session and 200", served, res.StatusCode)
-			}
-			wantMasked(t, res.Header, http.Header{"Vary": {"Cookie"}, "Cache-Control": {"private"}})
+			kit.WantHeader(t, res.Header, kit.Header(kit.Used...))
 		})
 	}
+
 	t.Run("T3 nor does it keep the visitor from getting a session", func(t *testing.T) {
 		for _, tc := range rows {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{})
-			res := d.ask(viewOnce, cookieName+"="+tc.value)
-			if got := ops.take(); !slices.Equal(got, []string{"Create"}) || res.StatusCode != 200 || d.views(tokenOf(res.Header)) != 1 {
-				t.Errorf("%s: store calls %v, status %d, token %q", tc.desc, got, res.StatusCode, tokenOf(res.Header))
+			a := newApp(t, sessions.Config{})
+			res := a.Ask(change, pairs(tc.value))
+			a.WantCalls(t, tc.desc, "Create")
+			if got := a.Views(kit.TokenOf(res.Header)); res.StatusCode != 200 || got != 1 {
+				t.Errorf("%s: status %d, %d views", tc.desc, res.StatusCode, got)
 			}
 		}
 	})
+
 	t.Run("T3 a bearer token of the wrong shape is refused as well", func(t *testing.T) {
 		for _, tc := range rows {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{Transport: sessions.HeaderToken{}})
-			r := httptest.NewRequest("GET", "https://example.com/", nil)
+			a := newApp(t, sessions.Config{Transport: sessions.HeaderToken{}})
+			r := kit.With("", "/")
 			r.Header["Authorization"] = []string{"Bearer " + tc.value}
-			res := d.send(r, func(http.ResponseWriter, *http.Request) {})
-			if got := ops.take(); len(got) > 0 || res.StatusCode != 200 {
-				t.Errorf("%s: store calls %v, status %d", tc.desc, got, res.StatusCode)
+			if res := send(a, r, nothing); res.StatusCode != 200 {
+				t.Errorf("%s: status %d", tc.desc, res.StatusCode)
 			}
+			a.WantCalls(t, tc.desc, "")
 		}
 	})
+
 	t.Run("T3 every token that has the shape is looked up", func(t *testing.T) {
 		for _, token := range []string{
 			good, "r" + good[1:], "s" + strings.Repeat("a", 20), "s" + strings.Repeat("Z", 128), "s-_-_-_-_-_-_-_-_-_-_-_",
 		} {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{})
-			d.ask(noHandler, cookieName+"="+token)
-			if got := ops.take(); !slices.Equal(got, []string{"Load"}) {
-				t.Errorf("%s: store calls %v, want one Load", token, got)
-			}
+			a := newApp(t, sessions.Config{})
+			a.Ask(nothing, pairs(token))
+			a.WantCalls(t, token, "Load")
 		}
 	})
+
 	t.Run("T3 cookie lines without end are no error", func(t *testing.T) {
-		ops, store := newOpLog()
-		d := newDesk(t, store, sessions.Config{})
-		res := d.ask(noHandler, strings.Repeat("a=b; ", 1<<16)+cookieName, strings.Repeat(";", 1<<16), cookieName+"="+good)
-		if got := ops.take(); !slices.Equal(got, []string{"Load"}) || res.StatusCode != 200 {
-			t.Errorf("store calls %v, status %d; want the one good cookie found", got, res.StatusCode)
+		a := newApp(t, sessions.Config{})
+		res := a.Ask(nothing, strings.Repeat("a=b; ", 1<<16)+kit.CookieName, strings.Repeat(";", 1<<16), pairs(good))
+		if res.StatusCode != 200 {
+			t.Errorf("status %d", res.StatusCode)
 		}
+		a.WantCalls(t, "the one good cookie", "Load")
 	})
 }
 
-func TestElsewhere(t *testing.T) {
+// A token is read from the cookie of its exact name, and from nowhere else.
+func TestOtherPlaces(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		desc  string
 		place func(r *http.Request, token string) *http.Request
 	}{
 		{"the query", func(r *http.Request, token string) *http.Request {
-			r.URL.RawQuery = cookieName + "=" + token + "&session=" + token + "&token=" + token
+			r.URL.RawQuery = pairs(token) + "&session=" + token + "&token=" + token
 			return r
 		}},
 		{"the path", func(r *http.Request, token string) *http.Request {
-			r.URL.Path = "/;" + cookieName + "=" + token
+			r.URL.Path = "/;" + pairs(token)
 			return r
 		}},
 		{"a form", func(r *http.Request, token string) *http.Request {
-			r = httptest.NewRequest("POST", r.URL.String(), strings.NewReader(cookieName+"="+token+"&session="+token))
+			r = httptest.NewRequest("POST", r.URL.String(), strings.NewReader(pairs(token)+"&session="+token))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			return r
 		}},
@@ -125,31 +122,29 @@ func TestElsewhere(t *testing.T) {
 			return r
 		}},
 		{"other headers", func(r *http.Request, token string) *http.Request {
-			for _, name := range []string{"Cookie2", "X-Session", "X-Auth-Token", "Set-Cookie", cookieName, "Proxy-Authorization"} {
-				r.Header.Set(name, cookieName+"="+token)
+			for _, name := range []string{"Cookie2", "X-Session", "X-Auth-Token", "Set-Cookie", kit.CookieName, "Proxy-Authorization"} {
+				r.Header.Set(name, pairs(token))
 			}
 			return r
 		}},
 		{"a trailer", func(r *http.Request, token string) *http.Request {
-			r.Trailer = http.Header{"Cookie": {cookieName + "=" + token}}
+			r.Trailer = http.Header{"Cookie": {pairs(token)}}
 			return r
 		}},
 	} {
 		t.Run("T5 a token in "+tc.desc+" is ignored", func(t *testing.T) {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{})
-			token := d.seed(7)
-			ops.take()
-			views := 0
-			d.send(tc.place(httptest.NewRequest("GET", "https://example.com/", nil), token), func(_ http.ResponseWriter, r *http.Request) {
+			a, views := newApp(t, sessions.Config{}), -1
+			send(a, tc.place(kit.With("", "/"), a.Seed(7)), func(_ http.ResponseWriter, r *http.Request) {
 				_ = r.ParseForm()
-				views = sessions.FromContext[Session](r.Context()).Views
+				views = a.FromContext(r.Context()).Views
 			})
-			if got := ops.take(); views != 0 || len(got) > 0 {
-				t.Errorf("%d views, store calls %v", views, got)
+			if views != 0 {
+				t.Errorf("%d views, want those of a fresh session", views)
 			}
+			a.WantCalls(t, "it", "")
 		})
 	}
+
 	for _, name := range []string{
 		"session", "Host-session", "__Secure-session", "__host-session", "__HOST-SESSION", "__Host-Session", "__Host-session2", "x__Host-session",
 		"__Host session", "__Host-session[]", "%5F_Host-session", `"__Host-session"`,
@@ -158,14 +153,10 @@ func TestElsewhere(t *testing.T) {
 		"__Host-session\u00a0", "__Host-session\u2028", "\x85__Host-session", "\xa0__Host-session", "=__Host-session", "\x00__Host-session",
 	} {
 		t.Run(fmt.Sprintf("T5 a token in a cookie named %q is ignored", name), func(t *testing.T) {
-			ops, store := newOpLog()
-			d := newDesk(t, store, sessions.Config{})
-			token := d.seed(7)
-			ops.take()
-			d.ask(noHandler, name+"="+token, "a=b; "+name+"="+token)
-			if got := ops.take(); len(got) > 0 {
-				t.Errorf("store calls %v, want none", got)
-			}
+			a := newApp(t, sessions.Config{})
+			token := a.Seed(7)
+			a.Ask(nothing, name+"="+token, "a=b; "+name+"="+token)
+			a.WantCalls(t, "it", "")
 		})
 	}
 }

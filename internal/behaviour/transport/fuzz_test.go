@@ -1,4 +1,4 @@
-package sessions_test
+package transport_test
 
 import (
 	"net/http"
@@ -10,10 +10,15 @@ import (
 	"github.com/typedsessions/sessions"
 )
 
-// wellFormedCookies is RFC 6265's cookie-string: what a browser sends.
-var wellFormedCookies = regexp.MustCompile(`^` + cookiePair + `(; ` + cookiePair + `)*$`)
-
 const cookiePair = `[!#$%&'*+.^_|~0-9A-Za-z-]+=[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*`
+
+var (
+	// wellFormed is RFC 6265's cookie-string: what a browser sends.
+	wellFormed = regexp.MustCompile(`^` + cookiePair + `(; ` + cookiePair + `)*$`)
+
+	// lookedUp are the tokens that the store is asked for.
+	lookedUp = regexp.MustCompile(`^[sr][0-9A-Za-z_-]{20,128}$`)
+)
 
 // FuzzCookieHeader reads any Cookie header. Cookie has a parser of its own, for
 // net/http's allocates for each cookie of the site; it must never find a token
@@ -46,7 +51,7 @@ func FuzzCookieHeader(f *testing.F) {
 			named = append(named, c.Value)
 		}
 		for _, token := range got {
-			if _, _, ok := sessions.DefaultLayout.Parse(token); !ok {
+			if !lookedUp.MatchString(token) {
 				continue
 			}
 			if !strings.Contains(line, token) {
@@ -56,7 +61,7 @@ func FuzzCookieHeader(f *testing.F) {
 				t.Errorf("token %q is none that net/http sees: %q", token, named)
 			}
 		}
-		if wellFormedCookies.MatchString(line) && !slices.Equal(got, named[:min(len(named), 4)]) {
+		if wellFormed.MatchString(line) && !slices.Equal(got, named[:min(len(named), 4)]) {
 			t.Errorf("got %q, net/http %q", got, named)
 		}
 	})
