@@ -99,39 +99,7 @@ func wantCalls(t testing.TB, log *calls, what, want string) {
 	}
 }
 
-// immortalStore never lets anything expire, like a store with a stopped clock.
-type immortalStore struct{ sessions.MemoryStore }
-
 const century = 100 * 365 * 24 * time.Hour
-
-func (s *immortalStore) Load(ctx context.Context, key string, touch time.Duration) ([]byte, time.Duration, error) {
-	data, left, err := s.MemoryStore.Load(ctx, key, 0)
-	if touch > 0 {
-		left = touch
-	}
-	return data, left, err
-}
-
-func (s *immortalStore) Create(ctx context.Context, key string, data []byte, _ time.Duration) error {
-	return s.MemoryStore.Create(ctx, key, data, century)
-}
-
-func (s *immortalStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, _ time.Duration) ([]byte, error) {
-	return s.MemoryStore.CompareAndSwap(ctx, key, prefix, data, century)
-}
-
-// untouchable is a store that for the moment can only read, as a replica can.
-type untouchable struct {
-	sessions.MemoryStore
-	refuse bool
-}
-
-func (s *untouchable) Load(ctx context.Context, key string, touch time.Duration) ([]byte, time.Duration, error) {
-	if s.refuse {
-		touch = 0
-	}
-	return s.MemoryStore.Load(ctx, key, touch)
-}
 
 // spyStore remembers every key that was ever created and every ttl asked for.
 type spyStore struct {
@@ -182,8 +150,6 @@ func (s *spyStore) left(t testing.TB) (live, marks int) {
 }
 
 func memory() sessions.Store { return &sessions.MemoryStore{} }
-
-func immortal() sessions.Store { return &immortalStore{} }
 
 // opLog is a store that remembers what was asked of it, as "Load" or
 // "Create key".

@@ -230,14 +230,6 @@ func (b *browser) start(path string) <-chan answer {
 // discard is for managers whose log is not the point.
 var discard = slog.New(slog.DiscardHandler)
 
-// serve starts an app that was put together by hand.
-func (a *app) serve(h http.Handler) {
-	a.srv = httptest.NewUnstartedServer(h)
-	a.srv.EnableHTTP2 = true
-	a.srv.StartTLS()
-	a.t.Cleanup(a.srv.Close)
-}
-
 // A stack is one way through everything between T and the wire.
 type stack struct {
 	codec sessions.Codec
@@ -282,14 +274,6 @@ func (b *browser) visit(f func(w http.ResponseWriter, r *http.Request, s *Sessio
 	b.a.t.Helper()
 	path := fmt.Sprintf("/visit/%d", visits.Add(1))
 	b.a.handle(path, f)
-	return b.get(path)
-}
-
-// raw is visit without a look at the session.
-func (b *browser) raw(f http.HandlerFunc) answer {
-	b.a.t.Helper()
-	path := fmt.Sprintf("/visit/%d", visits.Add(1))
-	b.a.mux.HandleFunc(path, f)
 	return b.get(path)
 }
 

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 )
@@ -41,4 +42,16 @@ func TestLooksBesideVerbs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Greeted is a T whose fresh value is not zero.
+type Greeted struct {
+	Lang  string         `json:"lang"`
+	Limit int            `json:"limit,omitempty"`
+	Prefs map[string]int `json:"prefs"`
+	Born  time.Time      `json:"born"`
+}
+
+func (g *Greeted) SessionDefaults() {
+	*g = Greeted{Lang: "en", Limit: 10, Prefs: map[string]int{"a": 1, "b": 2, "c": 3, "d": 4}, Born: time.Now().UTC()}
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package kit
+
+// RaceEnabled says whether the race detector watches.
+const RaceEnabled = false
