@@ -22,6 +22,7 @@ import (
 // Options that give up on a client's own retries and on a prefix of its own leave
 // the Store's contract as it is, and so does each kind of client.
 func TestRedisStoreContract(t *testing.T) {
+	t.Parallel()
 	type kind struct {
 		name  string
 		start func(t *testing.T) (rdb redis.UniversalClient, nodes []*redis.Client)
