@@ -1,8 +1,6 @@
 package sessions_test
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,19 +8,19 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
 )
 
 // Shop is the T of a typical application: a person, a few roles, a cart.
 type Shop struct {
-	UserID string    `json:"user_id"`
-	Email  string    `json:"email"`
-	Roles  []string  `json:"roles"`
-	Views  int       `json:"views"`
-	Seen   time.Time `json:"seen"`
-	Cart   []Item    `json:"cart"`
+	UserID string     `json:"user_id"`
+	Email  string     `json:"email"`
+	Roles  []string   `json:"roles"`
+	Views  int        `json:"views"`
+	Seen   time.Time  `json:"seen"`
+	Cart   []kit.Item `json:"cart"`
 }
 
 // fill makes s a session of about size bytes, as JSON; at least 300.
@@ -30,7 +28,7 @@ func (s *Shop) fill(size int) {
 	*s = Shop{
 		UserID: "user-4711", Email: "someone@example.com", Roles: []string{"customer", "reviewer"}, Views: 1,
 		Seen: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
-		Cart: []Item{{"SKU-0001", 1}, {"SKU-0002", 2}, {"SKU-0003", 3}},
+		Cart: []kit.Item{{SKU: "SKU-0001", Qty: 1}, {SKU: "SKU-0002", Qty: 2}, {SKU: "SKU-0003", Qty: 3}},
 	}
 	if size > 300 {
 		s.Email = strings.Repeat("x", size-300) + s.Email
@@ -80,20 +78,10 @@ func (c *cost) allocs(t *testing.T) float64 {
 // shop is a Manager of Shop and the cookie of one that is filled.
 func shop(t testing.TB, store sessions.Store, codec sessions.Codec, size int) (*sessions.Manager[Shop], string) {
 	t.Helper()
-	m, err := sessions.New[Shop](store, sessions.Config{Codec: codec, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, err := m.Load(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sessions.FromContext[Shop](ctx).fill(size)
-	o, err := m.Commit(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, "__Host-session=" + o.Token.Reveal()
+	m := kit.New[Shop](t, store, sessions.Config{Codec: codec})
+	ctx, s := kit.Load(t, m)
+	s.fill(size)
+	return m, kit.CookieName + "=" + kit.Commit(t, m, ctx).Token.Reveal()
 }
 
 var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
@@ -109,7 +97,7 @@ func reads(t testing.TB) http.Handler {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates too")
 	}
 	bare := newCost(noContent, "").allocs(t)
@@ -125,10 +113,7 @@ func TestAllocations(t *testing.T) {
 				}
 			})
 			t.Run("FromContext", func(t *testing.T) {
-				ctx, err := m.Load(t.Context(), strings.TrimPrefix(cookie, "__Host-session="))
-				if err != nil {
-					t.Fatal(err)
-				}
+				ctx, _ := kit.Load(t, m, strings.TrimPrefix(cookie, kit.CookieName+"="))
 				if got := testing.AllocsPerRun(100, func() { _ = sessions.FromContext[Shop](ctx) }); got != 0 {
 					t.Errorf("%v allocations, want none", got)
 				}
@@ -166,8 +151,8 @@ func TestAllocations(t *testing.T) {
 			t.Run(client.name, func(t *testing.T) {
 				rdb := redis.NewClient(&client.options)
 				t.Cleanup(func() { rdb.Close() })
-				t.Run("msgpack read", read(redisStore(rdb), sessions.MsgPack{}, client.msgpackMost))
-				t.Run("json read", read(redisStore(rdb), sessions.JSON{}, client.jsonMost))
+				t.Run("msgpack read", read(kit.RedisStore(rdb), sessions.MsgPack{}, client.msgpackMost))
+				t.Run("json read", read(kit.RedisStore(rdb), sessions.JSON{}, client.jsonMost))
 			})
 		}
 	})

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
 )
 
@@ -43,10 +44,10 @@ type baseline struct {
 
 func (c *cost) run(b *testing.B, baselines ...*baseline) {
 	b.Helper()
-	contest := append([]*baseline{{"", c}}, baselines...)
-	turns := make([][]time.Duration, len(contest))
+	all := append([]*baseline{{"", c}}, baselines...)
+	turns := make([][]time.Duration, len(all))
 	round := func() {
-		for i, one := range contest {
+		for i, one := range all {
 			start := time.Now()
 			for range turn {
 				one.serve()
@@ -84,7 +85,7 @@ func BenchmarkRequest(b *testing.B) {
 	const ttl = time.Hour
 	rdb := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr, ContextTimeoutEnabled: true})
 	b.Cleanup(func() { rdb.Close() })
-	store := redisStore(rdb)
+	store := kit.RedisStore(rdb)
 
 	// These ask nothing of the server, whatever codec and size.
 	m, cookie := shop(b, store, sessions.JSON{}, 300)
@@ -105,10 +106,7 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	}
 	b.Run("FromContext", func(b *testing.B) {
-		ctx, err := m.Load(b.Context(), cookie[len("__Host-session="):])
-		if err != nil {
-			b.Fatal(err)
-		}
+		ctx, _ := kit.Load(b, m, strings.TrimPrefix(cookie, kit.CookieName+"="))
 		b.ReportAllocs()
 		for b.Loop() {
 			_ = sessions.FromContext[Shop](ctx)
@@ -126,9 +124,7 @@ func BenchmarkRequest(b *testing.B) {
 					var s Shop
 					s.fill(size)
 					data, err := codec.Marshal(&s)
-					if err != nil {
-						b.Fatal(err)
-					}
+					kit.Must(b, err)
 					if err := rdb.Set(b.Context(), "hand", data, ttl).Err(); err != nil {
 						b.Fatal(err)
 					}
@@ -186,4 +182,74 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		}
 	}
+}
+
+func BenchmarkCodec(b *testing.B) {
+	var v Shop
+	v.fill(300)
+	for _, c := range fieldCodecs {
+		data, err := c.Marshal(&v)
+		kit.Must(b, err)
+		b.Run(c.Name()+"/marshal", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Marshal(&v); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(data)), "bytes")
+		})
+		b.Run(c.Name()+"/unmarshal", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Unmarshal(data, new(Shop)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(c.Name()+"/split", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Split(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// The raw command beside what the store makes of it.
+func BenchmarkRedisStoreLoad(b *testing.B) {
+	server := redistest.Start(b)
+	ctx := context.Background()
+	near, cancel := context.WithTimeout(ctx, 59*time.Minute)
+	defer cancel()
+	clients := redisTwoWays(b, server.Addr)
+	if err := clients[0].Set(ctx, "session:k", make([]byte, 300), time.Hour).Err(); err != nil {
+		b.Fatal(err)
+	}
+	for _, bb := range []struct {
+		name string
+		load func() error
+	}{
+		{"raw GETEX", func() error { return clients[0].GetEx(ctx, "session:k", time.Hour).Err() }},
+		{"default client", redisLoader(clients[0], ctx)},
+		{"default client, caller's deadline", redisLoader(clients[0], near)},
+		{"ContextTimeoutEnabled", redisLoader(clients[1], ctx)},
+		{"ContextTimeoutEnabled, caller's deadline", redisLoader(clients[1], near)},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bb.load(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func redisLoader(rdb redis.UniversalClient, ctx context.Context) func() error {
+	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: time.Hour})
+	return func() error { _, _, err := s.Load(ctx, "k", time.Hour); return err }
 }

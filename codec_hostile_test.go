@@ -6,12 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+	"github.com/typedsessions/sessions/internal/jsonfields"
+	"github.com/typedsessions/sessions/internal/msgpackcheck"
 )
 
 type codecPanic struct{}
@@ -105,9 +109,7 @@ func TestCodecArbitraryBytes(t *testing.T) {
 				P codecPanic `json:"p"`
 			}
 			data, err := c.Marshal(&T{A: 1})
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			err = c.Unmarshal(data, new(T))
 			if err == nil || !strings.Contains(err.Error(), `"p"`) || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("%s: got %v", c.Name(), err)
@@ -135,9 +137,7 @@ func TestCodecAllocationIsBounded(t *testing.T) {
 			fields = append(fields, sessions.Field{Name: fmt.Sprint(i), Value: []byte(value)})
 		}
 		data, err := c.Join(append(fields, sessions.Field{Name: name, Value: []byte(last)}))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		return data
 	}
 	for _, tc := range []struct {
@@ -219,9 +219,7 @@ func TestCodecErrors(t *testing.T) {
 		}
 	}
 	data, err := sessions.MsgPack{}.Marshal(&map[string]any{"a": "x", "cart": map[string]any{"qty": "s3cret"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	err = sessions.MsgPack{}.Unmarshal(data, new(T))
 	if err == nil || !strings.Contains(err.Error(), `"cart"`) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("got %v", err)
@@ -233,5 +231,88 @@ func codecErrorChain(err error) func(func(error) bool) {
 	return func(yield func(error) bool) {
 		for ; err != nil && yield(err); err = errors.Unwrap(err) {
 		}
+	}
+}
+
+// FuzzJSON: whatever a record holds, JSON does not panic, takes objects alone, and what it takes it
+// writes again, reads again, and takes apart and puts together without a difference.
+func FuzzJSON(f *testing.F) {
+	for _, v := range []any{&codecAnythingJSON{}, &codecSession{UserID: "u", Cart: []codecItem{{"x", 1}}, Prefs: map[string]any{"a": 1.5}}, codecChain(3)} {
+		data, err := sessions.JSON{}.Marshal(v)
+		kit.Must(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzCodec[codecAnythingJSON](t, sessions.JSON{}, data, jsonfields.Object)
+		var v codecAnythingJSON
+		if err := (sessions.JSON{}).Unmarshal(data, &v); err == nil && (!json.Valid(data) || bytes.TrimLeft(data, " \t\r\n")[0] != '{') {
+			t.Fatal("takes what is not an object")
+		}
+	})
+}
+
+// FuzzMsgPack: the same of MsgPack.
+func FuzzMsgPack(f *testing.F) {
+	for _, v := range []any{&codecAnything{}, &codecSession{UserID: "u", Cart: []codecItem{{"x", 1}}, Prefs: map[string]any{"a": 1.5}}, codecChain(3)} {
+		data, err := sessions.MsgPack{}.Marshal(v)
+		kit.Must(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fuzzCodec[codecAnything](t, sessions.MsgPack{}, data, msgpackcheck.Map)
+	})
+}
+
+func fuzzCodec[T any](t *testing.T, c sessions.FieldCodec, data []byte, walk func([]byte, func(name, value []byte)) error) {
+	fields, splitErr := c.Split(data)
+	given := bytes.Clone(data)
+	var v T
+	err := c.Unmarshal(data, &v)
+	if !bytes.Equal(data, given) {
+		t.Fatal("changes what it is given")
+	}
+	if err != nil {
+		if !strings.HasPrefix(err.Error(), "sessions: "+c.Name()) {
+			t.Fatalf("%v", err)
+		}
+		return
+	}
+	if splitErr != nil {
+		t.Fatalf("decodes what it cannot split: %v", splitErr)
+	}
+	clear(data) // nothing decoded may be a view
+	first, err := c.Marshal(&v)
+	if err != nil {
+		if strings.Contains(err.Error(), "deeper than") { // an extension read as a map adds its own depth
+			return
+		}
+		t.Fatalf("decodes what it cannot encode: %v", err)
+	}
+	var again T
+	if err := c.Unmarshal(first, &again); err != nil {
+		t.Fatalf("cannot decode what it encoded: %v", err)
+	}
+
+	copy(data, given)
+	names := 0
+	_ = walk(data, func(_, _ []byte) { names++ })
+	if names != len(fields) {
+		return // maps of one name are merged by decoders, replaced by Split
+	}
+	joined, err := c.Join(fields)
+	if err != nil {
+		t.Fatalf("cannot join what it split: %v", err)
+	}
+	back, err := c.Split(joined)
+	if err != nil || !reflect.DeepEqual(back, fields) {
+		t.Fatalf("split again: got %q, %v, want %q", back, err, fields)
+	}
+	var w T
+	if err := c.Unmarshal(joined, &w); err != nil {
+		t.Fatalf("cannot decode what it joined: %v", err)
+	}
+	// Encodings are compared, for NaN is not NaN; msgpack's have no order.
+	if second, err := c.Marshal(&w); err != nil || len(second) != len(first) || c.Name() == "json" && !bytes.Equal(second, first) {
+		t.Fatalf("joined: got %q, %v, want %q", second, err, first)
 	}
 }

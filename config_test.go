@@ -1,16 +1,26 @@
 package sessions_test
 
+//lint:file-ignore SA5008 these tags are odd on purpose
+
 import (
-	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
+	"math/big"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // complaints are the lines of New's error. Each must say whose it is.
@@ -144,7 +154,7 @@ func TestConfig(t *testing.T) {
 
 		{"a negative MaxSize", sessions.Config{MaxSize: -1}, []string{"sessions: Config.MaxSize: -1 is negative: … use bytes, or 0 for 64 KiB"}},
 		{"a MaxSize that no record fits", sessions.Config{MaxSize: 100}, []string{
-			"sessions: Config.MaxSize: 100 bytes are too few even for a fresh sessions_test.Session: … raise it",
+			"sessions: Config.MaxSize: 100 bytes are too few even for a fresh kit.Session: … raise it",
 		}},
 		{"a Realm with a NUL", sessions.Config{Realm: "a\x00b"}, []string{"sessions: Config.Realm: contains a NUL, … leave it out"}},
 		{"a header that is none", sessions.Config{Transport: sessions.HeaderToken{Name: "X Session"}}, []string{
@@ -187,7 +197,7 @@ func TestConfig(t *testing.T) {
 		}},
 	} {
 		t.Run("T7 "+tc.desc, func(t *testing.T) {
-			m, err := sessions.New[Session](&sessions.MemoryStore{}, tc.cfg)
+			m, err := sessions.New[kit.Session](kit.Memory(), tc.cfg)
 			wantComplaints(t, err, tc.want...)
 			if (m == nil) != (err != nil) {
 				t.Errorf("New returned %v and %v", m, err)
@@ -207,29 +217,21 @@ func TestConfig(t *testing.T) {
 		{"no store", nil}, {"a nil *MemoryStore", (*sessions.MemoryStore)(nil)}, {"a nil *RedisStore", (*sessions.RedisStore)(nil)},
 	} {
 		t.Run("T7 "+tc.desc, func(t *testing.T) {
-			_, err := sessions.New[Session](tc.store, sessions.Config{})
+			_, err := sessions.New[kit.Session](tc.store, sessions.Config{})
 			wantComplaints(t, err, "sessions: the store is nil: use NewRedisStore, or &MemoryStore{} in a test")
 		})
 	}
 	t.Run("T7 a store that refuses itself", func(t *testing.T) {
-		_, err := sessions.New[Session](&refusingStore{}, sessions.Config{})
+		_, err := sessions.New[kit.Session](&refusingStore{}, sessions.Config{})
 		wantComplaints(t, err, "sessions: store says no")
 	})
 	t.Run("T7 New copies Config", func(t *testing.T) {
 		cookie := sessions.Cookie{}
 		cfg := sessions.Config{Transport: cookie}
-		m, err := sessions.New[Session](&sessions.MemoryStore{}, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := kit.New[kit.Session](t, kit.Memory(), cfg)
 		cookie.Name, cfg.Realm, cfg.SaveUninitialized = "a b", "\x00", true
-		ctx, err := m.Load(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if o, err := m.Commit(ctx); err != nil || o.Kind != sessions.OutcomeUnchanged {
-			t.Errorf("%v, %v: the change reached the Manager", o.Kind, err)
-		}
+		ctx, _ := kit.Load(t, m)
+		kit.Commit(t, m, ctx, sessions.OutcomeUnchanged)
 	})
 }
 
@@ -253,12 +255,162 @@ type refusingStore struct{ sessions.MemoryStore }
 
 func (*refusingStore) Validate() error { return errors.New("sessions: store says no") }
 
+var conflictPolicies = map[string]sessions.ConflictPolicy{
+	"merge": sessions.ConflictMerge, "last write": sessions.ConflictLastWrite, "reject": sessions.ConflictReject,
+}
+
+func TestOnConflict(t *testing.T) {
+	for policy, ok := range map[sessions.ConflictPolicy]bool{
+		sessions.ConflictMerge: true, sessions.ConflictLastWrite: true, sessions.ConflictReject: true,
+		-1: false, sessions.ConflictReject + 1: false, math.MaxInt: false, math.MinInt: false,
+	} {
+		t.Run(fmt.Sprintf("T7 OnConflict %d", policy), func(t *testing.T) {
+			_, err := sessions.New[traitX](kit.Memory(), sessions.Config{OnConflict: policy})
+			var want []string
+			if !ok {
+				want = append(want, "sessions: Config.OnConflict: … ConflictMerge, ConflictLastWrite and ConflictReject")
+			}
+			wantComplaints(t, err, want...)
+		})
+	}
+}
+
+// traitLayout keeps no version.
+type traitLayout struct{ sessions.Layout }
+
+func (l traitLayout) Seal(r sessions.Record) ([]byte, error) {
+	r.Version = 0
+	return l.Layout.Seal(r)
+}
+
+func TestVersionedNeedsALayout(t *testing.T) {
+	cfg := sessions.Config{Layout: traitLayout{sessions.DefaultLayout{}}}
+	t.Run("T7 a Versioned T on a Layout that keeps no version", func(t *testing.T) {
+		_, err := sessions.New[traitVersioned](kit.Memory(), cfg)
+		wantComplaints(t, err, "sessions: T is sessions_test.traitVersioned: it is Versioned, and the Layout keeps no version, … keep a version in T")
+	})
+	t.Run("T7 a T without a version on such a Layout", func(t *testing.T) {
+		_, err := sessions.New[traitX](kit.Memory(), cfg)
+		wantComplaints(t, err)
+	})
+	t.Run("T7 a Versioned T on the library's own Layout", func(t *testing.T) {
+		_, err := sessions.New[traitVersioned](kit.Memory(), sessions.Config{})
+		wantComplaints(t, err)
+	})
+}
+
 func TestConfigErrorsAreWhole(t *testing.T) {
 	t.Run("T7 each mistake can be had on its own", func(t *testing.T) {
-		_, err := sessions.New[Session](nil, sessions.Config{IdleTimeout: -2, MaxSize: -1})
+		_, err := sessions.New[kit.Session](nil, sessions.Config{IdleTimeout: -2, MaxSize: -1})
 		joined, ok := err.(interface{ Unwrap() []error })
 		if !ok || len(slices.DeleteFunc(slices.Clone(joined.Unwrap()), func(e error) bool { return e == nil })) != 3 {
 			t.Errorf("%T %v: want three errors, joined", err, err)
 		}
 	})
+}
+
+// shapeUsual has what people keep in sessions.
+type shapeUsual struct {
+	Time     time.Time
+	PTime    *time.Time
+	Duration time.Duration
+	Bytes    []byte
+	Array    [16]byte
+	UUID     uuid.UUID
+	PUUID    *uuid.UUID
+	UUIDs    []uuid.UUID
+	ByUUID   map[uuid.UUID]int
+	ByInt    map[int]string
+	Any      any
+	Anys     map[string]any
+	List     []any
+	Raw      json.RawMessage `json:",omitempty"`
+	Addr     netip.Addr
+	Prefix   netip.Prefix
+	URL      url.URL
+	PURL     *url.URL
+	Big      big.Int
+	PBig     *big.Int
+	Rat      *big.Rat
+	Null     sql.NullString
+	NullTime sql.NullTime
+	NullT    sql.Null[int]
+	Pair     shapePair[string, []shapePair[int, time.Time]]
+	Theme    *shapeTheme
+	Set      map[string]struct{}
+	Status   http.SameSite
+	Values   url.Values
+	Header   http.Header
+	Rune     rune
+	Float    float32
+	Uint64   uint64
+	Nested   struct{ A, B struct{ C *int } }
+	Ptr      *struct{ X int }
+	Slices   [][]string
+	Empty    struct{}
+	ShapeID
+	*ShapePtrTag
+}
+
+func usual() *shapeUsual {
+	utc := time.Date(2026, 1, 2, 3, 4, 5, 678, time.UTC)
+	id := uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8")
+	u, _ := url.Parse("https://example.com/a%2Fb?c=d#e")
+	theme := shapeTheme(3)
+	n := 7
+	s := &shapeUsual{
+		Time: utc, PTime: &utc, Duration: time.Minute, Bytes: []byte{0, 255}, Array: [16]byte{1, 15: 2},
+		UUID: id, PUUID: &id, UUIDs: []uuid.UUID{id}, ByUUID: map[uuid.UUID]int{id: 1}, ByInt: map[int]string{-1: "a"},
+		Any: "x", Anys: map[string]any{"a": true, "b": nil}, List: []any{"a", false}, Raw: json.RawMessage(`{"a":1}`),
+		Addr: netip.MustParseAddr("fe80::1%eth0"), Prefix: netip.MustParsePrefix("10.0.0.0/8"), URL: *u, PURL: u,
+		Big: *new(big.Int).Lsh(big.NewInt(1), 100), PBig: big.NewInt(-5), Rat: big.NewRat(1, 3),
+		Null: sql.NullString{String: "x", Valid: true}, NullTime: sql.NullTime{Time: utc, Valid: true}, NullT: sql.Null[int]{V: 1, Valid: true},
+		Theme: &theme, Set: map[string]struct{}{"a": {}}, Status: http.SameSiteLaxMode,
+		Values: url.Values{"a": {"b", "c"}}, Header: http.Header{"A": {"b"}}, Rune: 'é', Float: 1.5, Uint64: 1<<64 - 1,
+		Ptr: &struct{ X int }{1}, Slices: [][]string{{"a"}, nil, {}}, ShapeID: ShapeID{"x"}, ShapePtrTag: &ShapePtrTag{"k"},
+	}
+	s.Pair.First, s.Pair.Second = "x", []shapePair[int, time.Time]{{1, utc}}
+	s.Nested.A.C = &n
+	return s
+}
+
+func TestUsualTypes(t *testing.T) {
+	kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+		m := kit.New[shapeUsual](t, kit.Memory(), sessions.Config{Codec: c})
+		for _, tc := range []struct {
+			desc  string
+			value *shapeUsual
+		}{{"filled", usual()}, {"zero but for one field", &shapeUsual{Float: 1}}} {
+			t.Run("T7 the usual types are accepted and come back, "+tc.desc, func(t *testing.T) {
+				ctx, live := kit.Load(t, m)
+				*live = *tc.value
+				ctx, live = kit.Load(t, m, kit.Commit(t, m, ctx).Token.Reveal())
+				got, want := reflect.ValueOf(*live), reflect.ValueOf(*tc.value)
+				for i := range got.NumField() {
+					name := got.Type().Field(i).Name
+					a, b := got.Field(i).Interface(), want.Field(i).Interface()
+					if !sameShape(a, b) {
+						t.Errorf("%s: got %#v, want %#v", name, a, b)
+					}
+				}
+				kit.Commit(t, m, ctx, sessions.OutcomeUnchanged)
+			})
+		}
+	})
+}
+
+// sameShape is equality but for what a codec may do to a time and to nil.
+func sameShape(a, b any) bool {
+	if reflect.DeepEqual(a, b) {
+		return true
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	clean := strings.NewReplacer("null", "[]")
+	if errX == nil && errY == nil && clean.Replace(string(x)) == clean.Replace(string(y)) {
+		return true
+	}
+	ta, okA := a.(time.Time)
+	tb, okB := b.(time.Time)
+	return okA && okB && ta.Equal(tb)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -180,4 +181,131 @@ func ExampleManager_Info() {
 	h.ServeHTTP(w, r)
 	fmt.Println(w.Body)
 	// Output: 36 characters of ID, from "Firefox", idle until 1h0m0s, at the latest 24h0m0s
+}
+
+// A counter that has to be exact, however many requests of the visitor run at
+// the same time: each is counted once.
+func ExampleManager_Update() {
+	m := manager(sessions.Config{})
+	errSoldOut := errors.New("sold out")
+	visit := visitor(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := m.Update(r.Context(), func(s *Visitor) error {
+			if len(s.Cart) == 2 {
+				return errSoldOut // nothing is stored, and *T is what it was
+			}
+			s.Views++
+			s.Cart = append(s.Cart, "ticket")
+			return nil
+		})
+		switch {
+		case errors.Is(err, errSoldOut): // it comes back as it was
+			fmt.Fprint(w, "sold out")
+		case err != nil:
+			http.Error(w, "please try again", http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintf(w, "%d in the cart", len(sessions.FromContext[Visitor](r.Context()).Cart))
+		}
+	})))
+	fmt.Println(visit("/"))
+	fmt.Println(visit("/"))
+	fmt.Println(visit("/"))
+	// Output:
+	// 1 in the cart
+	// 2 in the cart
+	// sold out
+}
+
+// What not to do in the function of an Update: work through what was taken out
+// of T before, and count outside of T.
+//
+// The function is called on a T decoded afresh, so the cart from before is a
+// slice that nobody stores any more. And it is called again when another
+// process has saved in between, so a variable outside counts attempts, not
+// Updates. Use the argument alone, and set at the start of the function what is
+// computed for the time after it.
+func ExampleManager_Update_incorrect() {
+	store := &sessions.MemoryStore{}
+	m, err := sessions.New[Visitor](store, sessions.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	other, err := sessions.New[Visitor](store, sessions.Config{}) // another process
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, _ := m.Load(context.Background())
+	sessions.FromContext[Visitor](ctx).Cart = []string{"apples"}
+	outcome, _ := m.Commit(ctx)
+	token := outcome.Token.Reveal()
+
+	quicker := func() { // saves the same session, the first time
+		ctx, _ := other.Load(context.Background(), token)
+		other.FromContext(ctx).Notice = "hello"
+		other.Commit(ctx)
+	}
+
+	cart := sessions.FromContext[Visitor](ctx).Cart
+	counted := 0
+	m.Update(ctx, func(s *Visitor) error {
+		cart[0] = "pears" // wrong: s.Cart[0]
+		counted++         // wrong: it is never set back
+		s.Views++         // right
+		if counted == 1 {
+			quicker()
+		}
+		return nil
+	})
+
+	s := sessions.FromContext[Visitor](ctx)
+	fmt.Println("cart:", s.Cart, "and not", cart)
+	fmt.Println("views:", s.Views, "and not", counted)
+	// Output:
+	// cart: [apples] and not [pears]
+	// views: 1 and not 2
+}
+
+// Load and Commit serve what is not HTTP. Here, as a gRPC interceptor would,
+// the token comes from the call's metadata and goes back in it.
+func ExampleManager_Load() {
+	m := manager(sessions.Config{})
+
+	intercept := func(ctx context.Context, metadata map[string]string, call func(context.Context)) error {
+		ctx, err := m.Load(ctx, metadata["session"])
+		if err != nil {
+			return err
+		}
+		call(ctx)
+		outcome, err := m.Commit(ctx) // the outcome counts with an error too
+		switch outcome.Kind {
+		case sessions.OutcomeCreated, sessions.OutcomeRenewed:
+			metadata["session"] = outcome.Token.Reveal()
+		case sessions.OutcomeDestroyed:
+			delete(metadata, "session")
+		case sessions.OutcomeChanged, sessions.OutcomeUnchanged: // it keeps its token
+		}
+		fmt.Println(outcome.Kind, outcome.Token)
+		return err
+	}
+
+	metadata := map[string]string{}
+	count := func(ctx context.Context) { sessions.FromContext[Visitor](ctx).Views++ }
+	intercept(context.Background(), metadata, count)
+	intercept(context.Background(), metadata, count)
+	intercept(context.Background(), metadata, func(ctx context.Context) {
+		fmt.Println("views:", sessions.FromContext[Visitor](ctx).Views)
+		m.Destroy(ctx)
+	})
+	// Output:
+	// created [session token]
+	// changed [session token]
+	// views: 2
+	// destroyed [session token]
+}
+
+// Without the Handler there is no session, and the error says so.
+func ExampleManager_Commit() {
+	m := manager(sessions.Config{})
+	_, err := m.Commit(context.Background())
+	fmt.Println(errors.Is(err, sessions.ErrNoSession), err)
+	// Output: true sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request
 }

@@ -1,52 +1,20 @@
 package sessions_test
 
 import (
-	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-// The run fails if a goroutine of ours or of go-redis outlives the tests.
-// Servers and connections close in their own time, so it looks again for a
-// while before it complains.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if leaked := leaks(10 * time.Second); leaked != nil {
-			fmt.Fprintf(os.Stderr, "%d goroutines outlive the tests:\n\n%s\n", len(leaked), strings.Join(leaked, "\n\n"))
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// leaks returns the stacks of the goroutines that are still there after patience.
-func leaks(patience time.Duration) []string {
-	const pause = 50 * time.Millisecond
-	for left := patience; ; left -= pause {
-		leaked := ours()
-		if len(leaked) == 0 || left <= 0 {
-			return leaked
-		}
-		time.Sleep(pause)
-	}
-}
+func TestMain(m *testing.M) { kit.Main(m) }
 
 // ours returns the stacks of all goroutines but this one that run code of this
 // module or of go-redis, or were started by it.
 func ours() []string {
-	buf := make([]byte, 1<<20)
-	for {
-		n := runtime.Stack(buf, true)
-		if n < len(buf) {
-			buf = buf[:n]
-			break
-		}
-		buf = make([]byte, 2*len(buf))
-	}
+	buf := make([]byte, 1<<22)
+	buf = buf[:runtime.Stack(buf, true)]
 	var found []string
 	for i, stack := range strings.Split(strings.TrimSpace(string(buf)), "\n\n") {
 		if i > 0 && (strings.Contains(stack, "github.com/typedsessions/sessions") || strings.Contains(stack, "github.com/redis/go-redis")) {

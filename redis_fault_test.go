@@ -17,10 +17,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
 )
 
 func TestRedisStoreCancelled(t *testing.T) {
+	t.Parallel()
 	wantCancelled := func(t *testing.T, name string, err error) {
 		t.Helper()
 		if !errors.Is(err, context.Canceled) || errors.Is(err, sessions.ErrUnavailable) {
@@ -31,7 +33,7 @@ func TestRedisStoreCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, c := range redisTwoWays(t, redistest.Start(t).Addr) {
-			for name, op := range redisOps(sessions.NewRedisStore(c, sessions.RedisConfig{})) {
+			for name, op := range redisOps(kit.RedisStore(c)) {
 				wantCancelled(t, fmt.Sprintf("%v: %s", c, name), op(ctx))
 			}
 		}
@@ -47,14 +49,14 @@ func TestRedisStoreCancelled(t *testing.T) {
 				}
 				return redistest.Pass
 			})
-			_, _, err := sessions.NewRedisStore(c, sessions.RedisConfig{}).Load(ctx, "k", time.Minute)
+			_, _, err := sessions.NewRedisStore(c, sessions.RedisConfig{Timeout: time.Second}).Load(ctx, "k", time.Minute)
 			wantCancelled(t, fmt.Sprint(c), err)
 		}
 	})
 	t.Run("a cancellation that is not the caller's is an outage", func(t *testing.T) {
 		rdb := redistest.Start(t).Client(t)
 		rdb.AddHook(redisHook(func(context.Context, redis.Cmder, redis.ProcessHook) error { return context.Canceled }))
-		_, _, err := sessions.NewRedisStore(rdb, sessions.RedisConfig{}).Load(t.Context(), "k", time.Minute)
+		_, _, err := kit.RedisStore(rdb).Load(t.Context(), "k", time.Minute)
 		if !errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want ErrUnavailable and not context.Canceled", err)
 		}
@@ -62,6 +64,7 @@ func TestRedisStoreCancelled(t *testing.T) {
 }
 
 func TestRedisStoreErrors(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	rdb := redistest.Start(t).Client(t)
 	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "SECRETPREFIX:"})
@@ -88,24 +91,19 @@ func TestRedisStoreErrors(t *testing.T) {
 }
 
 func TestRedisStoreScriptsAreForgotten(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{})
-	if err := s.Create(ctx, "k", []byte("v0"), time.Minute); err != nil {
-		t.Fatal(err)
-	}
+	s := kit.RedisStore(rdb)
+	kit.Must(t, s.Create(ctx, "k", []byte("v0"), time.Minute))
 	swap := func(from, to string) error {
 		_, err := s.CompareAndSwap(ctx, "k", []byte(from), []byte(to), time.Minute)
 		return err
 	}
-	if err := swap("v0", "v1"); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, swap("v0", "v1"))
 	t.Run("F4 SCRIPT FLUSH is invisible", func(t *testing.T) {
-		if err := rdb.ScriptFlush(ctx).Err(); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, rdb.ScriptFlush(ctx).Err())
 		if err := swap("v1", "v2"); err != nil {
 			t.Error(err)
 		}
@@ -122,6 +120,7 @@ func TestRedisStoreScriptsAreForgotten(t *testing.T) {
 }
 
 func TestRedisStoreRefusedWrites(t *testing.T) {
+	t.Parallel()
 	// Each start returns a store that holds k = value for an hour, on a server
 	// that then refuses writes.
 	for _, b := range redistest.Servers(t) {
@@ -137,14 +136,10 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 			}},
 			{"MISCONF", func(t *testing.T) *redistest.Server {
 				dir := filepath.Join(t.TempDir(), "gone")
-				if err := os.Mkdir(dir, 0o700); err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, os.Mkdir(dir, 0o700))
 				server := b.Start(t, "--save", "3600 1", "--dir", dir)
 				redisSeed(t, server)
-				if err := os.RemoveAll(dir); err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, os.RemoveAll(dir))
 				rdb := server.Client(t)
 				rdb.BgSave(t.Context())
 				redistest.Eventually(t, "a failed BGSAVE", func() bool {
@@ -165,8 +160,9 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 			}},
 		} {
 			t.Run("F5 "+tt.name+" on "+b.Version, func(t *testing.T) {
+				t.Parallel()
 				ctx := t.Context()
-				s := sessions.NewRedisStore(tt.start(t).Client(t), sessions.RedisConfig{})
+				s := kit.RedisStore(tt.start(t).Client(t))
 				data, left, err := s.Load(ctx, "k", 2*time.Hour)
 				if string(data) != "value" || left > time.Hour || left < 59*time.Minute || err != nil {
 					t.Errorf("Load(2h) = %q, %v, %v, want the value and what is left of an hour", data, left, err)
@@ -186,6 +182,7 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 		}
 
 		t.Run("F5 OOM on "+b.Version, func(t *testing.T) {
+			t.Parallel()
 			ctx := t.Context()
 			server := b.Start(t, "--maxmemory-policy", "noeviction")
 			s := redisSeed(t, server)
@@ -212,6 +209,7 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 }
 
 func TestRedisStoreLostReply(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	server := redistest.Start(t)
 	for _, tt := range []struct {
@@ -254,7 +252,7 @@ func TestRedisStoreLostReply(t *testing.T) {
 			})
 			rdb := redis.NewClient(&redis.Options{Addr: proxy.Addr})
 			defer rdb.Close()
-			if err := tt.op(sessions.NewRedisStore(rdb, sessions.RedisConfig{})); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+			if err := tt.op(kit.RedisStore(rdb)); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 				t.Errorf("error %v, want %v", err, tt.want)
 			}
 			key := "k"
@@ -362,8 +360,24 @@ func TestRedisStoreAbandons(t *testing.T) {
 						t.Errorf("%v: recovered %v", c, got)
 					}
 				}()
-				sessions.NewRedisStore(c, sessions.RedisConfig{}).Load(ctx, "k", time.Minute)
+				kit.RedisStore(c).Load(ctx, "k", time.Minute)
 			}()
+		}
+	})
+}
+
+func TestRedisStoreGoexit(t *testing.T) {
+	t.Parallel()
+	t.Run("F9 a hook of the client that ends its goroutine, as t.FailNow does, is not a success", func(t *testing.T) {
+		rdb := kit.MiniRedis(t)
+		rdb.AddHook(redisHook(func(context.Context, redis.Cmder, redis.ProcessHook) error {
+			runtime.Goexit()
+			return nil
+		}))
+		for op, call := range redisOps(kit.RedisStore(rdb)) {
+			if err := call(t.Context()); err == nil {
+				t.Errorf("%s = nil", op)
+			}
 		}
 	})
 }
@@ -372,17 +386,13 @@ func TestRedisStoreAbandons(t *testing.T) {
 func redisSeed(t *testing.T, server *redistest.Server) *sessions.RedisStore {
 	t.Helper()
 	rdb := server.Client(t)
-	if err := rdb.Set(t.Context(), "session:k", "value", time.Hour).Err(); err != nil {
-		t.Fatal(err)
-	}
-	return sessions.NewRedisStore(rdb, sessions.RedisConfig{})
+	kit.Must(t, rdb.Set(t.Context(), "session:k", "value", time.Hour).Err())
+	return kit.RedisStore(rdb)
 }
 
 func redisConfigSet(t *testing.T, server *redistest.Server, name, value string) {
 	t.Helper()
-	if err := server.Client(t).ConfigSet(t.Context(), name, value).Err(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, server.Client(t).ConfigSet(t.Context(), name, value).Err())
 }
 
 func redisWantRefused(t *testing.T, op string, err error, code string) {

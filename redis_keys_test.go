@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"testing"
@@ -13,10 +13,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
 )
 
 func TestRedisStoreKeys(t *testing.T) {
+	t.Parallel()
 	const prefix = `g[1]*?\:`
 	// Keys that a pattern read otherwise would find.
 	decoys := []string{`g1x:a`, `g1xy\:a`, `g[1]xy:a`, `g[1]*?:a`, `G[1]*?\:a`, `g1*?\:a`, `session:a`, `a`}
@@ -25,16 +27,12 @@ func TestRedisStoreKeys(t *testing.T) {
 	fill := func(t *testing.T, rdb redis.UniversalClient, n int) (s *sessions.RedisStore, want []string) {
 		t.Helper()
 		for _, key := range decoys {
-			if err := rdb.Set(ctx, key, "v", time.Minute).Err(); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, rdb.Set(ctx, key, "v", time.Minute).Err())
 		}
-		s = sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: prefix})
+		s = sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: prefix, Timeout: 20 * time.Second})
 		for i := range n {
 			key := fmt.Sprintf("key %d *\n", i)
-			if err := s.Create(ctx, key, []byte("v"), time.Hour); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, s.Create(ctx, key, []byte("v"), time.Hour))
 			want = append(want, key)
 		}
 		slices.Sort(want)
@@ -49,6 +47,22 @@ func TestRedisStoreKeys(t *testing.T) {
 		}
 		slices.Sort(keys)
 		return keys, nil
+	}
+
+	// breakOff ends an iteration at its first key and looks for what it has begun:
+	// its goroutines inherit the label, those of other tests do not have it.
+	breakOff := func(t *testing.T, s *sessions.RedisStore) {
+		t.Helper()
+		pprof.Do(ctx, pprof.Labels("test", t.Name()), func(ctx context.Context) {
+			for range s.Keys(ctx) {
+				break
+			}
+		})
+		redistest.Eventually(t, "the end of every goroutine that Keys has started", func() bool {
+			var running strings.Builder
+			kit.Must(t, pprof.Lookup("goroutine").WriteTo(&running, 1))
+			return !strings.Contains(running.String(), fmt.Sprintf("%q", t.Name()))
+		})
 	}
 
 	for _, b := range redistest.Servers(t) {
@@ -73,11 +87,7 @@ func TestRedisStoreKeys(t *testing.T) {
 	})
 	t.Run("the end in the middle leaves nothing behind", func(t *testing.T) {
 		s, _ := fill(t, redistest.Start(t).Client(t), 600)
-		before := runtime.NumGoroutine()
-		for range s.Keys(ctx) {
-			break
-		}
-		redistest.Eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+		breakOff(t, s)
 	})
 	t.Run("an error is the last pair", func(t *testing.T) {
 		server := redistest.Start(t)
@@ -121,15 +131,51 @@ func TestRedisStoreKeys(t *testing.T) {
 		if got, err := collect(s); !slices.Equal(got, want) || err != nil {
 			t.Errorf("%d keys, %v, want %d", len(got), err, len(want))
 		}
-		before := runtime.NumGoroutine()
-		for range s.Keys(ctx) {
-			break
-		}
-		redistest.Eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
+		breakOff(t, s)
 
-		s = sessions.NewRedisStore(redisAutoPipeliner(t, rdb), sessions.RedisConfig{Prefix: prefix})
+		s = sessions.NewRedisStore(redisAutoPipeliner(t, rdb), sessions.RedisConfig{Prefix: prefix, Timeout: 20 * time.Second})
 		if got, err := collect(s); len(got) != 0 || err == nil || !strings.Contains(err.Error(), "*redis.ClusterClient") {
 			t.Errorf("through an AutoPipeliner: %d keys, %v, want an error that names the ClusterClient", len(got), err)
 		}
+	})
+}
+
+func TestRedisStoreNoPrefix(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
+		store := sessions.NewRedisStore(rdb, sessions.RedisConfig{NoPrefix: true})
+		kit.Must(t, store.Create(ctx, "mine", []byte("v"), time.Hour))
+		kit.Must(t, rdb.Set(ctx, "theirs:k", "v", time.Hour).Err())
+
+		t.Run("S13 the key is the bare one", func(t *testing.T) {
+			if got := rdb.Get(ctx, "mine").Val(); got != "v" {
+				t.Errorf("under the bare key: %q", got)
+			}
+			if data, _, err := store.Load(ctx, "theirs:k", 0); string(data) != "v" || err != nil {
+				t.Errorf("%q, %v", data, err)
+			}
+		})
+		t.Run("Keys lists all that the database holds", func(t *testing.T) {
+			var got []string
+			for key, err := range store.Keys(ctx) {
+				kit.Must(t, err)
+				got = append(got, key)
+			}
+			slices.Sort(got)
+			if want := []string{"mine", "theirs:k"}; !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
+		t.Run("a Prefix beside it is refused, with the remedy", func(t *testing.T) {
+			store := sessions.NewRedisStore(rdb, sessions.RedisConfig{NoPrefix: true, Prefix: "p:"})
+			const want = `sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "p:"; leave one of them out`
+			if err := store.Validate(); err == nil || err.Error() != want {
+				t.Errorf("Validate() = %v, want %s", err, want)
+			}
+			if err := store.Create(ctx, "k", []byte("v"), time.Hour); err == nil || err.Error() != want {
+				t.Errorf("Create: %v, want the same", err)
+			}
+		})
 	})
 }

@@ -11,75 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
-	"github.com/typedsessions/sessions/storetest"
 )
 
 // onceConfig is the store for the format of another program.
-var onceConfig = sessions.RedisConfig{SwapOnce: true, NoPrefix: true}
-
-// Both options leave the Store's contract as it is.
-func TestRedisStoreOnceContract(t *testing.T) {
-	contract := func(t *testing.T, rdb redis.UniversalClient, advance func(t *testing.T, d time.Duration), nodes ...redis.Cmdable) {
-		storetest.Run(t, storetest.Options{
-			New: func(t *testing.T) sessions.Store {
-				for _, node := range nodes {
-					must(t, node.FlushAll(t.Context()).Err())
-				}
-				return sessions.NewRedisStore(rdb, onceConfig)
-			},
-			Neighbour: func(t *testing.T) sessions.Store {
-				return sessions.NewRedisStore(rdb, sessions.RedisConfig{SwapOnce: true})
-			},
-			Advance: advance,
-		})
-	}
-	t.Run("miniredis", func(t *testing.T) {
-		server := miniredis.RunT(t)
-		rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-		t.Cleanup(func() { rdb.Close() })
-		contract(t, rdb, func(_ *testing.T, d time.Duration) { server.FastForward(d) }, rdb)
-	})
-	// A server's clock cannot be moved: time passes by taking it off every TTL.
-	age := func(nodes ...*redis.Client) func(t *testing.T, d time.Duration) {
-		return func(t *testing.T, d time.Duration) {
-			for _, node := range nodes {
-				for _, key := range keys(t, node) {
-					if left := node.PTTL(t.Context(), key).Val(); left <= d {
-						node.Del(t.Context(), key)
-					} else {
-						node.PExpire(t.Context(), key, left-d)
-					}
-				}
-			}
-		}
-	}
-	for _, b := range redistest.Servers(t) {
-		t.Run(b.Version, func(t *testing.T) {
-			server := b.Start(t)
-			direct := server.Client(t)
-			for i, c := range redisTwoWays(t, server.Addr) {
-				t.Run([]string{"default client", "ContextTimeoutEnabled"}[i], func(t *testing.T) { contract(t, c, age(direct), direct) })
-			}
-		})
-	}
-	t.Run("AutoPipeliner", func(t *testing.T) {
-		server := redistest.Start(t)
-		direct := server.Client(t)
-		contract(t, redisAutoPipeliner(t, server.Client(t)), age(direct), direct)
-	})
-	t.Run("asynchronous AutoPipeliner", func(t *testing.T) {
-		server := redistest.Start(t)
-		ap, err := server.Client(t).AsyncAutoPipeline()
-		must(t, err)
-		direct := server.Client(t)
-		contract(t, ap, age(direct), direct)
-	})
-}
+var onceConfig = sessions.RedisConfig{SwapOnce: true, NoPrefix: true, Timeout: 20 * time.Second}
 
 // A swapper is a client behind proxies, and what reached the servers.
 type swapper struct {
@@ -147,9 +87,7 @@ func eachSwapper(t *testing.T, f func(t *testing.T, s *swapper, direct *redis.Cl
 		}},
 		{"an asynchronous AutoPipeliner", func(t *testing.T, s *swapper) *redis.Client {
 			rdb, server := single(t, s, &redis.Options{})
-			ap, err := rdb.AsyncAutoPipeline()
-			must(t, err)
-			s.rdb = ap
+			s.rdb = redisAsyncPipeliner(t, rdb)
 			return server.Client(t)
 		}},
 		{"a ClusterClient", func(t *testing.T, s *swapper) *redis.Client {
@@ -159,6 +97,7 @@ func eachSwapper(t *testing.T, f func(t *testing.T, s *swapper, direct *redis.Cl
 		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			s := &swapper{cmds: make(chan string, 1000)}
 			f(t, s, kind.make(t, s))
 		})
@@ -181,15 +120,15 @@ func clusterBehind(t *testing.T, cluster *redistest.Cluster, decide func(cmd []s
 }
 
 func TestRedisStoreSwapsOnce(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	// start stores k = v0, with the script loaded.
 	start := func(t *testing.T, s *swapper, cfg sessions.RedisConfig) *sessions.RedisStore {
 		t.Helper()
-		cfg.Timeout = 20 * time.Second // a busy machine is no fault here
 		store := sessions.NewRedisStore(s.rdb, cfg)
-		must(t, store.Create(ctx, "k", []byte("warm"), time.Hour))
+		kit.Must(t, store.Create(ctx, "k", []byte("warm"), time.Hour))
 		_, err := store.CompareAndSwap(ctx, "k", []byte("warm"), []byte("v0"), time.Hour)
-		must(t, err)
+		kit.Must(t, err)
 		s.sent()
 		return store
 	}
@@ -254,7 +193,7 @@ func TestRedisStoreSwapsOnce(t *testing.T) {
 
 		t.Run("F4 SCRIPT FLUSH is invisible", func(t *testing.T) {
 			store := start(t, s, onceConfig)
-			must(t, direct.ScriptFlush(ctx).Err())
+			kit.Must(t, direct.ScriptFlush(ctx).Err())
 			if _, err := swap(store, "v0", "v1"); err != nil {
 				t.Error(err)
 			}
@@ -272,7 +211,7 @@ func TestRedisStoreSwapsOnce(t *testing.T) {
 
 		t.Run("C10 the EVAL behind a NOSCRIPT is sent once too", func(t *testing.T) {
 			store := start(t, s, onceConfig)
-			must(t, direct.ScriptFlush(ctx).Err())
+			kit.Must(t, direct.ScriptFlush(ctx).Err())
 			s.on(func(cmd []string) redistest.Action {
 				if strings.EqualFold(cmd[0], "eval") {
 					return redistest.DropReply
@@ -302,7 +241,7 @@ func TestRedisStoreSwapsOnce(t *testing.T) {
 			if strings.Contains(t.Name(), "AutoPipeliner") {
 				t.Skip("what an AutoPipeliner repeats is its own affair")
 			}
-			store := start(t, s, sessions.RedisConfig{NoPrefix: true})
+			store := start(t, s, sessions.RedisConfig{NoPrefix: true, Timeout: 20 * time.Second})
 			s.on(once(1, redistest.Close))
 			if _, err := swap(store, "v0", "v1"); err != nil || len(s.sent()) != 2 {
 				t.Errorf("error %v, want none after the second command", err)
@@ -316,6 +255,7 @@ func TestRedisStoreSwapsOnce(t *testing.T) {
 // Whoever sends a command once must not lose it to a connection that had died
 // before, in its pool.
 func TestRedisStoreOnceAfterARestart(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	t.Run("F4 the first swaps after a restart find the server again", func(t *testing.T) {
 		server := redistest.Start(t)
@@ -334,6 +274,7 @@ func TestRedisStoreOnceAfterARestart(t *testing.T) {
 }
 
 func TestRedisStoreOnceOnACluster(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	t.Run("F7 each swap goes to the node of its key, the EVAL behind a NOSCRIPT too", func(t *testing.T) {
 		cluster := redistest.StartCluster(t, 3)
@@ -342,7 +283,7 @@ func TestRedisStoreOnceOnACluster(t *testing.T) {
 		store := sessions.NewRedisStore(rdb, onceConfig)
 		const n = 60
 		for i := range n {
-			must(t, store.Create(ctx, fmt.Sprint("key", i), []byte("v"), time.Hour))
+			kit.Must(t, store.Create(ctx, fmt.Sprint("key", i), []byte("v"), time.Hour))
 		}
 		for round := range 2 { // the first one teaches three nodes the script
 			for i := range n {
@@ -358,44 +299,5 @@ func TestRedisStoreOnceOnACluster(t *testing.T) {
 				t.Errorf("round %d: %d commands, want %d: somebody was sent elsewhere", round, got, want)
 			}
 		}
-	})
-}
-
-func TestRedisStoreNoPrefix(t *testing.T) {
-	ctx := t.Context()
-	eachRedis(t, func(t *testing.T, rdb *redis.Client) {
-		store := sessions.NewRedisStore(rdb, sessions.RedisConfig{NoPrefix: true})
-		must(t, store.Create(ctx, "mine", []byte("v"), time.Hour))
-		must(t, rdb.Set(ctx, "theirs:k", "v", time.Hour).Err())
-
-		t.Run("S13 the key is the bare one", func(t *testing.T) {
-			if got := rdb.Get(ctx, "mine").Val(); got != "v" {
-				t.Errorf("under the bare key: %q", got)
-			}
-			if data, _, err := store.Load(ctx, "theirs:k", 0); string(data) != "v" || err != nil {
-				t.Errorf("%q, %v", data, err)
-			}
-		})
-		t.Run("Keys lists all that the database holds", func(t *testing.T) {
-			var got []string
-			for key, err := range store.Keys(ctx) {
-				must(t, err)
-				got = append(got, key)
-			}
-			slices.Sort(got)
-			if want := []string{"mine", "theirs:k"}; !slices.Equal(got, want) {
-				t.Errorf("%q, want %q", got, want)
-			}
-		})
-		t.Run("a Prefix beside it is refused, with the remedy", func(t *testing.T) {
-			store := sessions.NewRedisStore(rdb, sessions.RedisConfig{NoPrefix: true, Prefix: "p:"})
-			const want = `sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "p:"; leave one of them out`
-			if err := store.Validate(); err == nil || err.Error() != want {
-				t.Errorf("Validate() = %v, want %s", err, want)
-			}
-			if err := store.Create(ctx, "k", []byte("v"), time.Hour); err == nil || err.Error() != want {
-				t.Errorf("Create: %v, want the same", err)
-			}
-		})
 	})
 }

@@ -14,69 +14,89 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 	"github.com/typedsessions/sessions/internal/redistest"
 	"github.com/typedsessions/sessions/storetest"
 )
 
+// Options that give up on a client's own retries and on a prefix of its own leave
+// the Store's contract as it is, and so does each kind of client.
 func TestRedisStoreContract(t *testing.T) {
+	t.Parallel()
+	type kind struct {
+		name  string
+		start func(t *testing.T) (rdb redis.UniversalClient, nodes []*redis.Client)
+	}
+	single := func(of func(t *testing.T, rdb *redis.Client) redis.UniversalClient) func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+		return func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+			server := redistest.Start(t)
+			return of(t, server.Client(t)), []*redis.Client{server.Client(t)}
+		}
+	}
+	kinds := []kind{
+		{"FailoverClient", func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+			sentinel := redistest.StartSentinel(t)
+			return sentinel.Client(t), []*redis.Client{sentinel.Master.Client(t)}
+		}},
+		{"ClusterClient", func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+			cluster := redistest.StartCluster(t, 3)
+			var nodes []*redis.Client
+			for _, node := range cluster.Nodes {
+				nodes = append(nodes, node.Client(t))
+			}
+			return cluster.Client(t), nodes
+		}},
+		{"miniredis", func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+			rdb := kit.MiniRedis(t)
+			return rdb, []*redis.Client{rdb}
+		}},
+		{"AutoPipeliner", single(func(t *testing.T, rdb *redis.Client) redis.UniversalClient { return redisAutoPipeliner(t, rdb) })},
+		{"asynchronous AutoPipeliner", single(func(t *testing.T, rdb *redis.Client) redis.UniversalClient { return redisAsyncPipeliner(t, rdb) })},
+	}
 	for _, b := range redistest.Servers(t) {
-		t.Run(b.Version, func(t *testing.T) {
-			server := b.Start(t)
-			redisContract(t, server.Client(t), server.Client(t))
+		for i, name := range []string{"default client", "ContextTimeoutEnabled"} {
+			kinds = append(kinds, kind{b.Version + ", " + name, func(t *testing.T) (redis.UniversalClient, []*redis.Client) {
+				server := b.Start(t)
+				return redisTwoWays(t, server.Addr)[i], []*redis.Client{server.Client(t)}
+			}})
+		}
+	}
+	const patient = 20 * time.Second // a busy machine is no fault here
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			rdb, nodes := k.start(t)
+			t.Run("by default", func(t *testing.T) {
+				redisContract(t, rdb, nodes, sessions.RedisConfig{Timeout: patient}, sessions.RedisConfig{Timeout: patient, Prefix: "session"})
+			})
+			t.Run("SwapOnce and NoPrefix", func(t *testing.T) {
+				redisContract(t, rdb, nodes, onceConfig, sessions.RedisConfig{Timeout: patient, SwapOnce: true})
+			})
 		})
 	}
-	t.Run("AutoPipeliner", func(t *testing.T) {
-		server := redistest.Start(t)
-		redisContract(t, redisAutoPipeliner(t, server.Client(t)), server.Client(t))
-	})
-	t.Run("asynchronous AutoPipeliner", func(t *testing.T) {
-		server := redistest.Start(t)
-		ap, err := server.Client(t).AsyncAutoPipeline()
-		if err != nil {
-			t.Fatal(err)
-		}
-		redisContract(t, ap, server.Client(t))
-	})
-	t.Run("ClusterClient", func(t *testing.T) {
-		cluster := redistest.StartCluster(t, 3)
-		var nodes []redis.Cmdable
-		for _, node := range cluster.Nodes {
-			nodes = append(nodes, node.Client(t))
-		}
-		redisContract(t, cluster.Client(t), nodes...)
-	})
-	t.Run("FailoverClient", func(t *testing.T) {
-		sentinel := redistest.StartSentinel(t)
-		redisContract(t, sentinel.Client(t), sentinel.Master.Client(t))
-	})
 }
 
-// redisContract runs the exported suite against rdb, whose keys are on nodes.
-// A server's clock cannot be moved: time passes by taking it off every TTL.
-func redisContract(t *testing.T, rdb redis.UniversalClient, nodes ...redis.Cmdable) {
+// redisContract runs the exported suite against stores of rdb, whose keys are on nodes.
+func redisContract(t *testing.T, rdb redis.UniversalClient, nodes []*redis.Client, cfg, neighbour sessions.RedisConfig) {
 	storetest.Run(t, storetest.Options{
 		New: func(t *testing.T) sessions.Store {
 			for _, node := range nodes {
-				if err := node.FlushAll(t.Context()).Err(); err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, node.FlushAll(t.Context()).Err())
 			}
-			return sessions.NewRedisStore(rdb, sessions.RedisConfig{})
+			return sessions.NewRedisStore(rdb, cfg)
 		},
-		Neighbour: func(t *testing.T) sessions.Store {
-			return sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "session"})
-		},
+		Neighbour: func(*testing.T) sessions.Store { return sessions.NewRedisStore(rdb, neighbour) },
+		// A server's clock cannot be moved: time passes by taking it off every TTL.
 		Advance: func(t *testing.T, d time.Duration) {
-			ctx := t.Context()
 			for _, node := range nodes {
-				for _, key := range node.Keys(ctx, "*").Val() {
-					left := node.PTTL(ctx, key).Val()
+				for _, key := range kit.Keys(t, node) {
+					left := node.PTTL(t.Context(), key).Val()
 					if left == -1 {
 						t.Errorf("%q has no expiry", key)
 					} else if left <= d {
-						node.Del(ctx, key)
+						node.Del(t.Context(), key)
 					} else {
-						node.PExpire(ctx, key, left-d)
+						node.PExpire(t.Context(), key, left-d)
 					}
 				}
 			}
@@ -85,9 +105,10 @@ func redisContract(t *testing.T, rdb redis.UniversalClient, nodes ...redis.Cmdab
 }
 
 func TestRedisStoreCommands(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	rdb, sent := redisRecorder(t)
-	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "p:"})
+	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "p:", Timeout: 20 * time.Second})
 	create := func() { s.Create(ctx, "k", []byte("value"), time.Hour) }
 	gone := func() { s.Delete(ctx, "k") }
 	swap := func() { s.CompareAndSwap(ctx, "k", []byte("val"), []byte("next"), time.Minute) }
@@ -131,9 +152,10 @@ func TestRedisStoreCommands(t *testing.T) {
 }
 
 func TestRedisStoreTTL(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	rdb := redistest.Start(t).Client(t)
-	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{})
+	s := kit.RedisStore(rdb)
 
 	t.Run("a key without an expiry is loaded, and touching gives it one", func(t *testing.T) {
 		rdb.Set(ctx, "session:k", "v", 0)
@@ -148,9 +170,7 @@ func TestRedisStoreTTL(t *testing.T) {
 		}
 	})
 	t.Run("the longest Duration is a TTL", func(t *testing.T) {
-		if err := s.Create(ctx, "long", []byte("v"), math.MaxInt64); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, s.Create(ctx, "long", []byte("v"), math.MaxInt64))
 		if _, err := s.CompareAndSwap(ctx, "long", []byte("v"), []byte("w"), math.MaxInt64); err != nil {
 			t.Fatal(err)
 		}
@@ -167,6 +187,7 @@ func TestRedisStoreTTL(t *testing.T) {
 }
 
 func TestRedisStoreValidate(t *testing.T) {
+	t.Parallel()
 	ring := redis.NewRing(&redis.RingOptions{})
 	defer ring.Close()
 	cluster := func(o redis.ClusterOptions) redis.UniversalClient {
@@ -231,7 +252,7 @@ func TestRedisStoreBorrowsTheClient(t *testing.T) {
 	ctx := t.Context()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{})
+	s := kit.RedisStore(rdb)
 
 	t.Run("S14 the constructor starts no goroutine", func(t *testing.T) {
 		clients := redisTwoWays(t, server.Addr)
@@ -281,48 +302,12 @@ func TestRedisStoreBorrowsTheClient(t *testing.T) {
 	})
 	t.Run("a closed client is an outage", func(t *testing.T) {
 		rdb := server.Client(t)
-		s := sessions.NewRedisStore(rdb, sessions.RedisConfig{})
+		s := kit.RedisStore(rdb)
 		rdb.Close()
 		if _, _, err := s.Load(ctx, "k", 0); !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, redis.ErrClosed) {
 			t.Errorf("error %v, want ErrUnavailable and redis.ErrClosed", err)
 		}
 	})
-}
-
-// The raw command beside what the store makes of it.
-func BenchmarkRedisStoreLoad(b *testing.B) {
-	server := redistest.Start(b)
-	ctx := context.Background()
-	near, cancel := context.WithTimeout(ctx, 59*time.Minute)
-	defer cancel()
-	clients := redisTwoWays(b, server.Addr)
-	if err := clients[0].Set(ctx, "session:k", make([]byte, 300), time.Hour).Err(); err != nil {
-		b.Fatal(err)
-	}
-	for _, bb := range []struct {
-		name string
-		load func() error
-	}{
-		{"raw GETEX", func() error { return clients[0].GetEx(ctx, "session:k", time.Hour).Err() }},
-		{"default client", redisLoader(clients[0], ctx)},
-		{"default client, caller's deadline", redisLoader(clients[0], near)},
-		{"ContextTimeoutEnabled", redisLoader(clients[1], ctx)},
-		{"ContextTimeoutEnabled, caller's deadline", redisLoader(clients[1], near)},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := bb.load(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
-
-func redisLoader(rdb redis.UniversalClient, ctx context.Context) func() error {
-	s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: time.Hour})
-	return func() error { _, _, err := s.Load(ctx, "k", time.Hour); return err }
 }
 
 // redisUnknown is a client of a type that the store has never heard of.
@@ -343,9 +328,14 @@ func redisTwoWays(t testing.TB, addr string) []redis.UniversalClient {
 func redisAutoPipeliner(t *testing.T, c redis.UniversalClient) *redis.AutoPipeliner {
 	t.Helper()
 	ap, err := c.AutoPipeline()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	return ap
+}
+
+func redisAsyncPipeliner(t *testing.T, c *redis.Client) redis.UniversalClient {
+	t.Helper()
+	ap, err := c.AsyncAutoPipeline()
+	kit.Must(t, err)
 	return ap
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/express"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // stored is the data of the session, behind its cookie, in any order.
@@ -26,7 +27,7 @@ func (p *place) stored() []string {
 
 // The other side writes as connect-redis does: the whole document, blindly.
 func TestMergesWithNode(t *testing.T) {
-	eachRedis(t, func(t *testing.T, node *redis.Client) {
+	kit.EachRedis(t, func(t *testing.T, node *redis.Client) {
 		for _, step := range []string{"after getex", "before evalsha"} {
 			for _, row := range []struct {
 				name, deed, theirs string

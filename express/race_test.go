@@ -14,6 +14,7 @@ import (
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/express"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // A track is a service whose requests can be parked before and after each of
@@ -146,7 +147,7 @@ func (k *track) deeds() map[string]handler {
 }
 
 func TestDestroyedStaysDestroyed(t *testing.T) {
-	eachRedis(t, func(t *testing.T, node *redis.Client) {
+	kit.EachRedis(t, func(t *testing.T, node *redis.Client) {
 		for _, rolling := range []bool{false, true} {
 			k := newTrack(t, node, express.Options{Rolling: rolling, Cookie: express.Cookie{MaxAge: quarter}})
 			deeds := k.deeds()
@@ -234,7 +235,7 @@ func TestDestroyedStaysDestroyed(t *testing.T) {
 }
 
 func TestRenewedMeanwhile(t *testing.T) {
-	eachRedis(t, func(t *testing.T, node *redis.Client) {
+	kit.EachRedis(t, func(t *testing.T, node *redis.Client) {
 		const fresh = "regenerated-30qlM1_IsOHh71RAyPYw"
 		for _, rolling := range []bool{false, true} {
 			k := newTrack(t, node, express.Options{Rolling: rolling, Cookie: express.Cookie{MaxAge: quarter}})

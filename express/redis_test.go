@@ -115,6 +115,7 @@ func eachLine(t *testing.T, f func(t *testing.T, l *line)) {
 		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			l := &line{}
 			rdb, node := kind.make(t, l)
 			l.place = placeOn(t, rdb, node, express.Options{})
@@ -136,6 +137,7 @@ func first(n int, name string, a redistest.Action) func(string, int) redistest.A
 const unavailable = "sessions: store unavailable"
 
 func TestLostReplies(t *testing.T) {
+	t.Parallel()
 	eachLine(t, func(t *testing.T, l *line) {
 		count := said(func(ctx context.Context, _ *cart) error {
 			return l.Update(ctx, func(c *cart) error { c.Views++; return nil })
@@ -236,6 +238,7 @@ func TestLostReplies(t *testing.T) {
 // A renewal is a copy, and a swap that deletes. Whatever gets lost of it, nobody
 // ever holds two live sids.
 func TestLostRenewals(t *testing.T) {
+	t.Parallel()
 	eachLine(t, func(t *testing.T, l *line) {
 		verbs := map[string]handler{
 			"Renew":  said(func(ctx context.Context, _ *cart) error { return l.Renew(ctx) }),
@@ -302,6 +305,7 @@ func TestLostRenewals(t *testing.T) {
 }
 
 func TestOnACluster(t *testing.T) {
+	t.Parallel()
 	t.Run("F7 sessions lie on every node, and each command goes to its own", func(t *testing.T) {
 		cluster := redistest.StartCluster(t, 3)
 		var mu sync.Mutex

@@ -16,21 +16,11 @@ import (
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/express"
-	"github.com/typedsessions/sessions/internal/redistest"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-// eachRedis runs a test on miniredis and on a real server.
-func eachRedis(t *testing.T, f func(t *testing.T, node *redis.Client)) {
-	t.Run("miniredis", func(t *testing.T) {
-		rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
-		t.Cleanup(func() { rdb.Close() })
-		f(t, rdb)
-	})
-	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
-}
-
 func TestUpdateIsExact(t *testing.T) {
-	eachRedis(t, func(t *testing.T, node *redis.Client) {
+	kit.EachRedis(t, func(t *testing.T, node *redis.Client) {
 		t.Run("C9 200 requests at once through two Managers, while Node touches", func(t *testing.T) {
 			p := placeOn(t, node, node, express.Options{})
 			services := []*place{p, p.beside(express.Options{})}

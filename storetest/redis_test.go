@@ -18,6 +18,7 @@ import (
 )
 
 func TestMiniredis(t *testing.T) {
+	t.Parallel()
 	mr := miniredis.RunT(t)
 	rdb := redis.NewClient(&redis.Options{Addr: mr.Addr()})
 	t.Cleanup(func() { rdb.Close() })
@@ -57,6 +58,7 @@ func TestRedisAddrs(t *testing.T) {
 }
 
 func TestRedisCluster(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.StartCluster(t, 3).Client(t)
 	runRedis(t, rdb, func(t *testing.T, d time.Duration) {
 		err := rdb.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
@@ -69,6 +71,7 @@ func TestRedisCluster(t *testing.T) {
 }
 
 func TestRedisAutoPipeliner(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Start(t).Client(t)
 	pipeliner, err := rdb.AutoPipeline()
 	if err != nil {

@@ -96,6 +96,7 @@ var flaws = []struct {
 const flawsEnv = "STORETEST_FLAWS"
 
 func TestFlaws(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(flawsEnv) != "" {
 		for _, tc := range flaws {
 			t.Run(tc.flaw, func(t *testing.T) { runFlawed(t, tc.flaw) })

@@ -16,6 +16,10 @@ import (
 
 const clusterSlots = 16384
 
+// copyAtOnce is a master's option: by default it waits five seconds for further
+// replicas before it copies itself to one.
+const copyAtOnce = "--repl-diskless-sync-delay"
+
 // A Cluster is a Redis Cluster of real processes.
 type Cluster struct {
 	Addrs []string // of the masters it was started with
@@ -49,9 +53,10 @@ func (c *Cluster) AddReplica(t testing.TB, master int) *Server {
 	t.Helper()
 	replica := c.start(t)
 	c.meet(t, replica)
-	c.wait(t)
+	wait(t, replica, "CLUSTER INFO", fmt.Sprint("cluster_known_nodes:", len(c.Nodes)))
 	do(t, replica, "CLUSTER", "REPLICATE", do(t, c.Nodes[master], "CLUSTER", "MYID"))
 	wait(t, replica, "INFO replication", "role:slave", "master_link_status:up")
+	c.wait(t)
 	return replica
 }
 
@@ -64,7 +69,7 @@ func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
 
 func (c *Cluster) start(t testing.TB) *Server {
 	t.Helper()
-	node := Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000")
+	node := Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", copyAtOnce, "0")
 	c.Nodes = append(c.Nodes, node)
 	return node
 }
@@ -98,9 +103,9 @@ type Sentinel struct {
 func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	skipIfShort(t)
-	s := &Sentinel{MasterName: "sessions", Master: Start(t)}
+	s := &Sentinel{MasterName: "sessions", Master: Start(t, copyAtOnce, "0")}
 	host, port, _ := net.SplitHostPort(s.Master.Addr)
-	s.Replica = Start(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	s.Replica = Start(t, "--replicaof", host+" "+port, copyAtOnce, "0")
 	wait(t, s.Replica, "INFO replication", "master_link_status:up")
 	for range 3 {
 		sentinel := start(t, defaultPath(t), t.TempDir(), func(dir string, own int) []string {
@@ -116,6 +121,9 @@ func StartSentinel(t testing.TB) *Sentinel {
 			}
 			return []string{conf, "--sentinel"}
 		})
+		// By default they look every ten seconds for replicas and say every two
+		// that they are there. Only Redis 7 and later can be told otherwise.
+		_, _ = try(sentinel, "SENTINEL", "DEBUG", "INFO-PERIOD", 100, "PUBLISH-PERIOD", 100)
 		s.Sentinels = append(s.Sentinels, sentinel)
 		s.Addrs = append(s.Addrs, sentinel.Addr)
 	}
@@ -142,13 +150,17 @@ func skipIfShort(t testing.TB) {
 // do runs a command on s.
 func do(t testing.TB, s *Server, args ...any) any {
 	t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: s.Addr})
-	defer c.Close()
-	reply, err := c.Do(context.Background(), args...).Result()
+	reply, err := try(s, args...)
 	if err != nil {
 		t.Fatalf("redistest: %v: %v", args[:2], err)
 	}
 	return reply
+}
+
+func try(s *Server, args ...any) (any, error) {
+	c := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer c.Close()
+	return c.Do(context.Background(), args...).Result()
 }
 
 // wait polls until the reply to command contains every one of the parts.

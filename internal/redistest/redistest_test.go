@@ -190,6 +190,7 @@ func TestProxy(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	cluster := redistest.StartCluster(t, 3)
 	replica := cluster.AddReplica(t, 0)
@@ -205,6 +206,7 @@ func TestCluster(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	s := redistest.StartSentinel(t)
 	c := s.Client(t)

@@ -4,19 +4,17 @@ package sessions_test
 //lint:file-ignore SA5008 these tags are odd on purpose
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
-
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // Shapes that T can have. A name tells what is special.
@@ -123,51 +121,39 @@ type shapeForgets struct{ X, Y int }
 
 func (o shapeForgets) MarshalJSON() ([]byte, error) { return json.Marshal(map[string]int{"X": o.X}) }
 
-type shapeDefaultsValue struct{ X int }
-
-func (shapeDefaultsValue) SessionDefaults() {}
-
-type shapeDefaultsArgument struct{ X int }
-
-func (*shapeDefaultsArgument) SessionDefaults(context.Context) {}
-
-type shapeDefaultsResult struct{ X int }
-
-func (*shapeDefaultsResult) SessionDefaults() error { return nil }
-
-type shapeDefaultsGood struct{ X int }
-
-func (s *shapeDefaultsGood) SessionDefaults() { s.X = 1 }
-
-type shapeDefaultsEmbedded struct {
-	shapeDefaultsGood
-	Y int
-}
-
-type shapeDefaultsTooLarge struct{ X string }
-
-func (s *shapeDefaultsTooLarge) SessionDefaults() { s.X = strings.Repeat("x", 70<<10) }
-
-type shapeDefaultsBroken struct{ X any }
-
-func (s *shapeDefaultsBroken) SessionDefaults() { s.X = func() {} }
-
 // shaped is one row: New for one T.
 type shaped struct {
 	desc string
-	new  func(c sessions.Codec) error
+	cfg  sessions.Config
+	new  func(sessions.Config) error
 	want []string // complaints after "sessions: T is …: "; nil: accepted
 	only string   // codec; empty: both
 }
 
 func shape[T any](desc string, want ...string) shaped {
-	return shaped{desc: desc, want: want, new: func(c sessions.Codec) error {
-		_, err := sessions.New[T](&sessions.MemoryStore{}, sessions.Config{Codec: c})
+	return shaped{desc: desc, want: want, new: func(cfg sessions.Config) error {
+		_, err := sessions.New[T](kit.Memory(), cfg)
 		return err
 	}}
 }
 
-func (s shaped) with(codec string) shaped { s.only = codec; return s }
+func (s shaped) under(codec string) shaped { s.only = codec; return s }
+
+func (s shaped) run(t *testing.T) {
+	for _, codec := range []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}} {
+		if s.only != "" && s.only != codec.Name() {
+			continue
+		}
+		t.Run("T7 a T that "+s.desc+", "+codec.Name(), func(t *testing.T) {
+			s.cfg.Codec = codec
+			var want []string
+			for _, w := range s.want {
+				want = append(want, "sessions: T is … : "+w)
+			}
+			wantComplaints(t, s.new(s.cfg), want...)
+		})
+	}
+}
 
 func TestShapeOfT(t *testing.T) {
 	const (
@@ -178,7 +164,7 @@ func TestShapeOfT(t *testing.T) {
 	)
 	for _, tc := range []shaped{
 		shape[int]("is an int", "a session is a struct: New[YourStruct], without a pointer"),
-		shape[*Session]("is a pointer", "a session is a struct: New[YourStruct], without a pointer"),
+		shape[*kit.Session]("is a pointer", "a session is a struct: New[YourStruct], without a pointer"),
 		shape[map[string]any]("is a map", "a session is a struct: New[YourStruct], without a pointer"),
 		shape[any]("is any", "a session is a struct: New[YourStruct], without a pointer"),
 		shape[struct{}]("has no fields"),
@@ -206,7 +192,7 @@ func TestShapeOfT(t *testing.T) {
 			N    int
 		}]("has an unexported chan"),
 		shape[struct{ A map[float64]int }]("has float keys under json",
-			"codec json cannot encode field A while it is zero: … unsupported type: map[float64]int: change its type").with("json"),
+			"codec json cannot encode field A while it is zero: … unsupported type: map[float64]int: change its type").under("json"),
 
 		shape[shapeLower]("has no exported field", private),
 		shape[shapeMixed]("has an exported field among others"),
@@ -221,7 +207,7 @@ func TestShapeOfT(t *testing.T) {
 		shape[struct {
 			A string `msgpack:"x"`
 			B int    `msgpack:"x"`
-		}]("has two fields of one name", `fields A and B are both written as "x" by codec … `+own).with("msgpack"),
+		}]("has two fields of one name", `fields A and B are both written as "x" by codec … `+own).under("msgpack"),
 		shape[struct {
 			A string `json:"B"`
 			B int
@@ -252,7 +238,7 @@ func TestShapeOfT(t *testing.T) {
 		}]("has the name of a field tagged -"),
 		shape[struct {
 			A string `json:"-,"`
-		}]("has a field named -").with("json"),
+		}]("has a field named -").under("json"),
 
 		shape[struct {
 			ShapeID
@@ -305,16 +291,6 @@ func TestShapeOfT(t *testing.T) {
 			A struct{ ShapeSelf3 }
 		}]("has a field that embeds what embeds itself", "sessions_test.ShapeSelf3 embeds itself"),
 
-		shape[shapeDefaultsGood]("has SessionDefaults"),
-		shape[shapeDefaultsEmbedded]("has SessionDefaults by embedding"),
-		shape[shapeDefaultsValue]("has SessionDefaults on the value",
-			"method SessionDefaults has a value receiver, so what it sets is lost: declare func (s *shapeDefaultsValue) SessionDefaults()"),
-		shape[shapeDefaultsArgument]("has SessionDefaults with an argument",
-			"method SessionDefaults is a func(*sessions_test.shapeDefaultsArgument, context.Context), so it is never called: declare func (s *shapeDefaultsArgument) SessionDefaults()"),
-		shape[shapeDefaultsResult]("has SessionDefaults with a result",
-			"method SessionDefaults is a func(*sessions_test.shapeDefaultsResult) error, so it is never called: declare func (s *shapeDefaultsResult) SessionDefaults()"),
-		shape[shapeDefaultsBroken]("has SessionDefaults that set what no codec takes", "codec … cannot encode what SessionDefaults sets"),
-
 		shape[struct{ M shapeTheme }]("has an enum that refuses its zero value",
 			"codec … cannot encode field M while it is zero: … no such theme: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out"),
 		shape[struct {
@@ -326,27 +302,50 @@ func TestShapeOfT(t *testing.T) {
 			S []shapeTheme
 		}]("has such enums in a map and a slice"),
 		shape[struct{ X shapeOneWay }]("has a field that cannot be read back", "X does not survive codec … "+change),
-		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under json").with("json"),
-		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under msgpack, which does not ask it", "O is of type sessions_test.shapeOpaque, "+mute).with("msgpack"),
+		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under json").under("json"),
+		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under msgpack, which does not ask it", "O is of type sessions_test.shapeOpaque, "+mute).under("msgpack"),
 		shape[shapeOwn]("has a MarshalJSON that writes each field"),
-		shape[shapeForgets]("has a MarshalJSON that forgets a field", "field Y is lost, codec json does not write it as \"Y\": leave out the marshaler").with("json"),
+		shape[shapeForgets]("has a MarshalJSON that forgets a field", "field Y is lost, codec json does not write it as \"Y\": leave out the marshaler").under("json"),
 	} {
-		for _, codec := range []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}} {
-			if tc.only != "" && tc.only != codec.Name() {
-				continue
-			}
-			t.Run("T7 a T that "+tc.desc+", "+codec.Name(), func(t *testing.T) {
-				err := tc.new(codec)
-				var want []string
-				for _, w := range tc.want {
-					want = append(want, "sessions: T is … : "+w)
+		tc.run(t)
+	}
+}
+
+// shapeShared is saved under one codec and then, changed again and again, under
+// another: the fields that T writes must be known for its own, whatever the
+// codec makes of their names.
+type shapeShared struct {
+	ShapeID  `json:"who"`
+	Views    int    `json:"views"`
+	Dash     string `json:"-,"`
+	Aliased  string `json:"aliased" msgpack:"aliased,alias:former"`
+	ShapeID2 struct{ ID string }
+}
+
+func TestNamesOfT(t *testing.T) {
+	codecs := []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}}
+	for _, first := range codecs {
+		for _, then := range codecs {
+			t.Run("T7 K3 no field of T is taken for a foreign one, "+first.Name()+" then "+then.Name(), func(t *testing.T) {
+				store := kit.Memory()
+				var token string
+				for n := range 4 {
+					codec := then
+					if n == 0 {
+						codec = first
+					}
+					m := kit.New[shapeShared](t, store, sessions.Config{Codec: codec})
+					ctx, s := kit.Load(t, m, token)
+					if want := fmt.Sprint(n); n > 0 && (s.ShapeID.ID != want || s.Views != n || s.ShapeID2.ID != want) {
+						t.Fatalf("after %d saves: %+v", n, *s)
+					}
+					next := fmt.Sprint(n + 1)
+					s.ShapeID.ID, s.Views, s.Aliased, s.ShapeID2.ID = next, n+1, next, next
+					if token = kit.Commit(t, m, ctx).Token.Reveal(); token == "" {
+						t.Fatal("no token")
+					}
 				}
-				wantComplaints(t, err, want...)
 			})
 		}
 	}
-	t.Run("T7 a T whose defaults are over MaxSize", func(t *testing.T) {
-		_, err := sessions.New[shapeDefaultsTooLarge](&sessions.MemoryStore{}, sessions.Config{})
-		wantComplaints(t, err, "sessions: Config.MaxSize: 65536 bytes are too few even for a fresh sessions_test.shapeDefaultsTooLarge: raise it")
-	})
 }

@@ -9,22 +9,31 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
-
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // What *T may implement, and how one can miss it. A name tells what is special.
 type (
 	traitX struct{ X int }
 
-	traitDefaultsValue  struct{ X int }
-	traitDefaultsResult struct{ X int }
+	traitDefaulted        struct{ X int }
+	traitDefaultsEmbedded struct {
+		traitDefaulted
+		Y int
+	}
+	traitDefaultsValue    struct{ X int }
+	traitDefaultsArgument struct{ X int }
+	traitDefaultsResult   struct{ X int }
+	traitDefaultsTooLarge struct{ X string }
+	traitDefaultsBroken   struct{ X any }
 
-	traitOwnerValue    struct{ X string }
-	traitOwnerArgument struct{ X string }
-	traitOwnerInt      struct{ X string }
-	traitOwnerError    struct{ X string }
+	traitOwnerValue     struct{ X string }
+	traitOwnerArgument  struct{ X string }
+	traitOwnerInt       struct{ X string }
+	traitOwnerError     struct{ X string }
+	traitOwnerPanicking struct{ X *traitX }
 
 	traitVersioned        struct{ X int }
 	traitVersionValue     struct{ X int }
@@ -66,13 +75,19 @@ type (
 	traitCase  struct{ X int }
 )
 
-func (traitDefaultsValue) SessionDefaults()        {}
-func (*traitDefaultsResult) SessionDefaults() bool { return true }
+func (s *traitDefaulted) SessionDefaults()            { s.X = 1 }
+func (traitDefaultsValue) SessionDefaults()           {}
+func (*traitDefaultsArgument) SessionDefaults(_ bool) {}
+func (*traitDefaultsResult) SessionDefaults() error   { return nil }
+func (s *traitDefaultsTooLarge) SessionDefaults()     { s.X = strings.Repeat("x", 70<<10) }
+func (s *traitDefaultsBroken) SessionDefaults()       { s.X = func() {} }
 
-func (s traitOwnerValue) SessionOwner() string                    { return s.X }
-func (s *traitOwnerArgument) SessionOwner(_ bool) string          { return s.X }
-func (s *traitOwnerInt) SessionOwner() int                        { return 1 }
-func (s *traitOwnerError) SessionOwner() (string, error)          { return s.X, nil }
+func (s traitOwnerValue) SessionOwner() string           { return s.X }
+func (s *traitOwnerArgument) SessionOwner(_ bool) string { return s.X }
+func (s *traitOwnerInt) SessionOwner() int               { return 1 }
+func (s *traitOwnerError) SessionOwner() (string, error) { return s.X, nil }
+func (s *traitOwnerPanicking) SessionOwner() string      { return fmt.Sprint(s.X.X) }
+
 func (*traitVersioned) SessionVersion() int                       { return 1 }
 func (*traitVersioned) UpgradeSession(int, func(any) error) error { return nil }
 
@@ -155,13 +170,19 @@ func TestTraits(t *testing.T) {
 		shape[traitEvery]("has all five"),
 		shape[traitCase]("has methods of names that are none of them"),
 
-		shape[traitDefaultsValue]("sets its defaults in a copy", "method SessionDefaults"+value+"traitDefaultsValue) SessionDefaults()"),
-		shape[traitDefaultsResult]("returns from SessionDefaults", "method SessionDefaults is a func(*sessions_test.traitDefaultsResult) bool"+never+"traitDefaultsResult) SessionDefaults()"),
+		shape[traitDefaulted]("has SessionDefaults"),
+		shape[traitDefaultsEmbedded]("has SessionDefaults by embedding"),
+		shape[traitDefaultsValue]("has SessionDefaults on the value", "method SessionDefaults"+value+"traitDefaultsValue) SessionDefaults()"),
+		shape[traitDefaultsArgument]("has SessionDefaults with an argument", "method SessionDefaults is a func(*sessions_test.traitDefaultsArgument, bool)"+never+"traitDefaultsArgument) SessionDefaults()"),
+		shape[traitDefaultsResult]("has SessionDefaults with a result", "method SessionDefaults is a func(*sessions_test.traitDefaultsResult) error"+never+"traitDefaultsResult) SessionDefaults()"),
+		shape[traitDefaultsBroken]("has SessionDefaults that set what no codec takes", "codec … cannot encode what SessionDefaults sets"),
 
 		shape[traitOwnerValue]("has SessionOwner on the value, which sets nothing"),
 		shape[traitOwnerArgument]("has SessionOwner with an argument", "method SessionOwner is a func(*sessions_test.traitOwnerArgument, bool) string"+never+"traitOwnerArgument) SessionOwner() string"),
 		shape[traitOwnerInt]("has SessionOwner of an int", "method SessionOwner is a func(*sessions_test.traitOwnerInt) int"+never+"traitOwnerInt) SessionOwner() string"),
 		shape[traitOwnerError]("has SessionOwner with an error", "method SessionOwner is a func(*sessions_test.traitOwnerError) (string, error)"+never+"traitOwnerError) SessionOwner() string"),
+
+		shape[traitOwnerPanicking]("panics for the owner of a fresh T, which is nobody", `SessionOwner panics on a zero T: … return "" for nobody`),
 
 		shape[traitVersioned]("is Versioned"),
 		shape[traitVersionValue]("has SessionVersion on the value, which sets nothing"),
@@ -192,12 +213,14 @@ func TestTraits(t *testing.T) {
 		shape[traitMergeContext]("merges with a context", "method MergeSession is a func(*sessions_test.traitMergeContext, context.Context, "),
 		shape[traitMergeAny]("merges anything", "method MergeSession is a func(*sessions_test.traitMergeAny, interface {}, interface {}) error"+never+"traitMergeAny) MergeSession(base, theirs *traitMergeAny) error"),
 	} {
-		eachCodec(t, func(t *testing.T, c sessions.Codec) {
-			t.Run("T7 a T that "+tc.desc, func(t *testing.T) { traitComplaints(t, tc.new(c), tc.want...) })
-		})
+		tc.run(t)
 	}
+	t.Run("T7 a T whose defaults are over MaxSize", func(t *testing.T) {
+		_, err := sessions.New[traitDefaultsTooLarge](kit.Memory(), sessions.Config{})
+		wantComplaints(t, err, "sessions: Config.MaxSize: 65536 bytes are too few even for a fresh sessions_test.traitDefaultsTooLarge: raise it")
+	})
 	t.Run("T7 near misses of all five, a field, and OnConflict are reported at once", func(t *testing.T) {
-		_, err := sessions.New[traitAll](memory(), sessions.Config{OnConflict: 7})
+		_, err := sessions.New[traitAll](kit.Memory(), sessions.Config{OnConflict: 7})
 		wantComplaints(t, err,
 			"sessions: Config.OnConflict: ",
 			"sessions: T is sessions_test.traitAll: method SessionDefaults has a value receiver",
@@ -218,22 +241,6 @@ func traitComplaints(t *testing.T, err error, want ...string) {
 		lines = append(lines, "sessions: T is … : "+w)
 	}
 	wantComplaints(t, err, lines...)
-}
-
-func TestOnConflict(t *testing.T) {
-	for policy, ok := range map[sessions.ConflictPolicy]bool{
-		sessions.ConflictMerge: true, sessions.ConflictLastWrite: true, sessions.ConflictReject: true,
-		-1: false, sessions.ConflictReject + 1: false, math.MaxInt: false, math.MinInt: false,
-	} {
-		t.Run(fmt.Sprintf("T7 OnConflict %d", policy), func(t *testing.T) {
-			_, err := sessions.New[traitX](memory(), sessions.Config{OnConflict: policy})
-			var want []string
-			if !ok {
-				want = append(want, "sessions: Config.OnConflict: … ConflictMerge, ConflictLastWrite and ConflictReject")
-			}
-			wantComplaints(t, err, want...)
-		})
-	}
 }
 
 // Fields that a codec does not write, and that a merge by fields would lose.
@@ -282,92 +289,47 @@ func (s traitUnordered) EncodeMsgpack(e *msgpack.Encoder) error {
 }
 
 func TestHiddenFields(t *testing.T) {
-	lost := func(c sessions.Codec) string {
-		return fmt.Sprintf("field Y is lost, codec %s does not write it as %q: … MergeSession, or Config.OnConflict", c.Name(), "Y")
-	}
-	for policy, onConflict := range ownerPolicies {
-		eachCodec(t, func(t *testing.T, c sessions.Codec) {
-			cfg := sessions.Config{Codec: c, OnConflict: onConflict}
-			merges := onConflict == sessions.ConflictMerge
-			t.Run("T7 a T that hides a field, by "+policy, func(t *testing.T) {
-				_, err := sessions.New[traitHidden](memory(), cfg)
-				if merges {
-					traitComplaints(t, err, lost(c))
-				} else {
-					traitComplaints(t, err)
-				}
-			})
-			t.Run("T7 a T that hides a field and is Merging, by "+policy, func(t *testing.T) {
-				_, err := sessions.New[traitHiddenMerging](memory(), cfg)
-				traitComplaints(t, err)
-			})
-			t.Run("T7 a T that writes its fields itself, by "+policy, func(t *testing.T) {
-				_, err := sessions.New[traitOpen](memory(), cfg)
-				traitComplaints(t, err)
-				_, err = sessions.New[traitOpenMerging](memory(), cfg)
-				traitComplaints(t, err)
-			})
-			t.Run("T7 a T that does not encode to an object, by "+policy, func(t *testing.T) {
-				_, err := sessions.New[traitStamped](memory(), cfg)
+	for policy, onConflict := range conflictPolicies {
+		merges := onConflict == sessions.ConflictMerge
+		for _, c := range []sessions.FieldCodec{sessions.JSON{}, sessions.MsgPack{}} {
+			var lost []string
+			if merges {
+				lost = []string{fmt.Sprintf("field Y is lost, codec %s does not write it as %q: … MergeSession, or Config.OnConflict", c.Name(), "Y")}
+			}
+			for _, tc := range []shaped{
+				shape[traitHidden]("hides a field", lost...),
+				shape[traitHiddenMerging]("hides a field and is Merging"),
+				shape[traitOpen]("writes its fields itself"),
+				shape[traitOpenMerging]("writes its fields itself and is Merging"),
+			} {
+				tc.desc += ", by " + policy
+				tc.cfg.OnConflict = onConflict
+				tc.under(c.Name()).run(t)
+			}
+			t.Run("T7 a T that does not encode to an object, by "+policy+", "+c.Name(), func(t *testing.T) {
+				_, err := sessions.New[traitStamped](kit.Memory(), sessions.Config{Codec: c, OnConflict: onConflict})
 				if err == nil || len(complaints(t, err)) != 1 {
 					t.Errorf("New says %v: nothing of it would ever be read again", err)
 				}
 			})
-		})
+		}
 	}
 	t.Run("T7 K5 a T that writes its fields in no order is accepted each time", func(t *testing.T) {
 		for range 50 {
-			if _, err := sessions.New[traitUnordered](memory(), sessions.Config{Codec: sessions.MsgPack{}}); err != nil {
+			if _, err := sessions.New[traitUnordered](kit.Memory(), sessions.Config{Codec: sessions.MsgPack{}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	})
 	t.Run("T7 mistakes that no policy mends are reported under each", func(t *testing.T) {
-		for policy, onConflict := range ownerPolicies {
+		for policy, onConflict := range conflictPolicies {
 			_, err := sessions.New[struct {
 				A string `json:"B"`
 				B int
-			}](memory(), sessions.Config{OnConflict: onConflict})
+			}](kit.Memory(), sessions.Config{OnConflict: onConflict})
 			if err == nil {
 				t.Errorf("by %s: two fields of one name are accepted", policy)
 			}
-		}
-	})
-}
-
-// traitLayout keeps no version.
-type traitLayout struct{ sessions.Layout }
-
-func (l traitLayout) Seal(r sessions.Record) ([]byte, error) {
-	r.Version = 0
-	return l.Layout.Seal(r)
-}
-
-func TestVersionedNeedsALayout(t *testing.T) {
-	cfg := sessions.Config{Layout: traitLayout{sessions.DefaultLayout{}}}
-	t.Run("T7 a Versioned T on a Layout that keeps no version", func(t *testing.T) {
-		_, err := sessions.New[traitVersioned](memory(), cfg)
-		wantComplaints(t, err, "sessions: T is sessions_test.traitVersioned: it is Versioned, and the Layout keeps no version, … keep a version in T")
-	})
-	t.Run("T7 a T without a version on such a Layout", func(t *testing.T) {
-		_, err := sessions.New[traitX](memory(), cfg)
-		wantComplaints(t, err)
-	})
-	t.Run("T7 a Versioned T on the library's own Layout", func(t *testing.T) {
-		_, err := sessions.New[traitVersioned](memory(), sessions.Config{})
-		wantComplaints(t, err)
-	})
-}
-
-type traitOwnerPanicking struct{ X *traitX }
-
-func (s *traitOwnerPanicking) SessionOwner() string { return fmt.Sprint(s.X.X) }
-
-func TestOwnerOfNobody(t *testing.T) {
-	t.Run("T7 a SessionOwner that cannot say that a fresh T is nobody's is refused", func(t *testing.T) {
-		_, err := sessions.New[traitOwnerPanicking](memory(), sessions.Config{})
-		if err == nil || !strings.Contains(err.Error(), "SessionOwner panics on a zero T") || !strings.Contains(err.Error(), `return "" for nobody`) {
-			t.Errorf("%v", err)
 		}
 	})
 }
