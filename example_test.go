@@ -149,6 +149,18 @@ func ExampleLookup() {
 	// Output: hello stranger
 }
 
+// Where several managers share a T, each one's own Lookup tells of its session.
+func ExampleManager_Lookup() {
+	customers, staff := manager(sessions.Config{}), manager(sessions.Config{Realm: "staff"})
+	visit := visitor(customers.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, customer := customers.Lookup(r.Context())
+		_, colleague := staff.Lookup(r.Context())
+		fmt.Fprint(w, customer, colleague)
+	})))
+	fmt.Println(visit("/"))
+	// Output: true false
+}
+
 // A flash message is shown once.
 func ExampleTake() {
 	m := manager(sessions.Config{})

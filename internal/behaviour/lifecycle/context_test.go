@@ -58,6 +58,11 @@ func TestContext(t *testing.T) {
 			if looked, ok := sessions.Lookup[kit.Session](r.Context()); !ok || looked != a.FromContext(r.Context()) {
 				t.Error("Lookup is not the inner one's")
 			}
+			for _, m := range []*sessions.Manager[kit.Session]{a.Manager, outer} {
+				if looked, ok := m.Lookup(r.Context()); !ok || looked != m.FromContext(r.Context()) {
+					t.Error("Manager.Lookup is not the manager's own")
+				}
+			}
 			a.FromContext(r.Context()).UserID = "inner"
 			outer.FromContext(r.Context()).UserID = "outer"
 		})
@@ -147,6 +152,9 @@ func TestContext(t *testing.T) {
 			if s, ok := sessions.Lookup[kit.Session](ctx); s != nil || ok {
 				t.Errorf("%s: Lookup gives %v, %v", name, s, ok)
 			}
+			if s, ok := m.Lookup(ctx); s != nil || ok {
+				t.Errorf("%s: Manager.Lookup gives %v, %v", name, s, ok)
+			}
 			for _, verb := range []string{"Save", "Reload", "Touch", "Renew", "Destroy", "SignIn", "Commit"} {
 				kit.WantErr(t, name+": "+verb, kit.Call(m, ctx, verb), sessions.ErrNoSession)
 			}
@@ -174,6 +182,9 @@ func TestContext(t *testing.T) {
 			}
 			if s, ok := sessions.Lookup[kit.Session](r.Context()); ok || s != nil {
 				t.Errorf("Lookup gives %v, %v", s, ok)
+			}
+			if s, ok := a.Lookup(r.Context()); ok || s != nil {
+				t.Errorf("Manager.Lookup gives %v, %v", s, ok)
 			}
 			if i := a.Info(r.Context()); i != (sessions.Info{}) {
 				t.Errorf("Info gives %+v", i)
