@@ -15,3 +15,8 @@ func updateBubble(t *testing.T, name string, f func(t *testing.T, c sessions.Cod
 		})
 	})
 }
+
+// ownerPolicies are all there are.
+var ownerPolicies = map[string]sessions.ConflictPolicy{
+	"merge": sessions.ConflictMerge, "last write": sessions.ConflictLastWrite, "reject": sessions.ConflictReject,
+}
