@@ -113,14 +113,3 @@ func within(t *testing.T, f func()) {
 		t.Fatalf("deadlock:\n%s", buf[:runtime.Stack(buf, true)])
 	}
 }
-
-// onItsOwn runs f to its end, a panic or a Goexit, which end nothing else.
-func onItsOwn(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() { _ = recover() }()
-		f()
-	}()
-	<-done
-}

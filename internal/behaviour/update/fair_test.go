@@ -1,4 +1,4 @@
-package sessions_test
+package update_test
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // A distant store takes the same time to get to and to come back from.
@@ -32,7 +32,7 @@ func (s distant) CompareAndSwap(ctx context.Context, key string, prefix, data []
 
 // runner is a process that updates in a tight loop, in one request.
 type runner struct {
-	m     *sessions.Manager[Session]
+	m     *sessions.Manager[kit.Session]
 	waits []time.Duration // of each Update that succeeded
 	errs  []error
 }
@@ -45,7 +45,7 @@ func (u *runner) run(t testing.TB, ctx context.Context, token string, span time.
 	}
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		start := time.Now()
-		if err := u.m.Update(ctx, func(s *Session) error { s.Views++; return nil }); err != nil {
+		if err := u.m.Update(ctx, func(s *kit.Session) error { s.Views++; return nil }); err != nil {
 			u.errs = append(u.errs, err)
 			continue
 		}
@@ -69,7 +69,7 @@ func (u *runner) report(t testing.TB, name string) {
 
 func TestUpdateFairness(t *testing.T) {
 	span := 10 * time.Second
-	if raceEnabled { // some ninety thousand Updates
+	if kit.RaceEnabled || testing.Short() { // some ninety thousand Updates
 		span = 3 * time.Second
 	}
 	rows := []struct {
@@ -80,37 +80,35 @@ func TestUpdateFairness(t *testing.T) {
 		{"three quick ones", []time.Duration{time.Millisecond, 50 * time.Microsecond, 50 * time.Microsecond, 50 * time.Microsecond}},
 	}
 	for _, row := range rows {
-		t.Run("C9 a process with a slow connection gets its turn beside "+row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var store sessions.MemoryStore
-				first := mustNew(t, &store, sessions.Config{})
-				token := mustRequest(t, first, "", put(first, "ann"))
-				var runners []*runner
-				var all sync.WaitGroup
-				for _, way := range row.ways {
-					u := &runner{m: mustNew(t, distant{&store, way}, sessions.Config{})}
-					runners = append(runners, u)
-					all.Go(func() { u.run(t, t.Context(), token, span) })
+		kit.Bubble(t, "C9 a process with a slow connection gets its turn beside "+row.name, func(t *testing.T) {
+			var store sessions.MemoryStore
+			first := kit.New[kit.Session](t, &store, sessions.Config{})
+			token := kit.MustRequest(t, first, "", kit.Put(first, "ann"))
+			var runners []*runner
+			var all sync.WaitGroup
+			for _, way := range row.ways {
+				u := &runner{m: kit.New[kit.Session](t, distant{&store, way}, sessions.Config{})}
+				runners = append(runners, u)
+				all.Go(func() { u.run(t, t.Context(), token, span) })
+			}
+			all.Wait()
+			total := 0
+			for i, u := range runners {
+				if i == 0 {
+					u.report(t, "the slow one")
+				} else {
+					u.report(t, "a quick one")
 				}
-				all.Wait()
-				total := 0
-				for i, u := range runners {
-					if i == 0 {
-						u.report(t, "the slow one")
-					} else {
-						u.report(t, "a quick one")
-					}
-					if err := errors.Join(u.errs...); err != nil {
-						t.Errorf("process %d, %d errors: %v", i, len(u.errs), u.errs[0])
-					}
-					total += len(u.waits)
+				if err := errors.Join(u.errs...); err != nil {
+					t.Errorf("process %d, %d errors: %v", i, len(u.errs), u.errs[0])
 				}
-				mustRequest(t, first, token, func(ctx context.Context) error {
-					if got := first.FromContext(ctx).Views; got != total {
-						t.Errorf("%d views after %d Updates", got, total)
-					}
-					return nil
-				})
+				total += len(u.waits)
+			}
+			kit.MustRequest(t, first, token, func(ctx context.Context) error {
+				if got := first.FromContext(ctx).Views; got != total {
+					t.Errorf("%d views after %d Updates", got, total)
+				}
+				return nil
 			})
 		})
 	}

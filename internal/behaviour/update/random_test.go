@@ -1,4 +1,4 @@
-package sessions_test
+package update_test
 
 import (
 	"context"
@@ -7,26 +7,28 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-// modelT is T in the model: of each field its value.
-type modelT [3]string
+// values are T in the model.
+type values struct {
+	user, flash string
+	views       int
+}
 
-func modelOf(s *Session) modelT { return modelT{s.UserID, s.Flash, fmt.Sprint(s.Views)} }
+func valuesOf(s *kit.Session) values { return values{s.UserID, s.Flash, s.Views} }
 
-var modelFresh = modelT{"", "", "0"}
-
-// A modelRequest is one request that runs verbs, changes and Updates in some
-// order while another process writes the same session, beside a model of what
-// must come of it: records, what the request has loaded, *T.
-type modelRequest struct {
-	desk
-	other *sessions.Manager[Session]
+// A modelled request runs verbs, changes and Updates in some order while another
+// process writes the same session, beside a model of what must come of it:
+// records, what the request has loaded, *T.
+type modelled struct {
+	*sessions.Manager[kit.Session]
+	other *sessions.Manager[kit.Session]
+	t     *testing.T
 	rnd   *rand.Rand
 	w     http.ResponseWriter
 	ctx   context.Context
@@ -35,68 +37,71 @@ type modelRequest struct {
 
 	token      string // of the session, as the client will have it
 	stored     bool   // in the request's eyes
-	record     *modelT
-	base, live modelT
+	record     *values
+	base, live values
 	gone, sent bool
 	id         string // once it is known
 	before     string // the token that came
 }
 
-func newModelRequest(t *testing.T, seed uint64) *modelRequest {
-	q := &modelRequest{rnd: rand.New(rand.NewPCG(seed, 2)), base: modelFresh, live: modelFresh}
+func newModelled(t *testing.T, seed uint64) *modelled {
+	q := &modelled{t: t, rnd: rand.New(rand.NewPCG(seed, 2))}
 	cfg := sessions.Config{Codec: []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}}[q.rnd.IntN(2)]}
-	store := &sessions.MemoryStore{}
-	q.desk = newDesk(t, store, cfg)
-	q.other = mustNew(t, store, cfg)
+	store := kit.Memory()
+	q.Manager, q.other = kit.New[kit.Session](t, store, cfg), kit.New[kit.Session](t, store, cfg)
 	return q
 }
 
-func (q *modelRequest) note(format string, args ...any) {
+func (q *modelled) note(format string, args ...any) {
 	q.log = append(q.log, fmt.Sprintf(format, args...))
 }
 
-func (q *modelRequest) say(format string, args ...any) {
+func (q *modelled) say(format string, args ...any) {
 	q.wrong = append(q.wrong, fmt.Sprintf(format, args...))
 }
 
-// wantErr compares an error with the model's.
-func (q *modelRequest) wantErr(verb string, got, want error) {
+// want compares an error with the model's.
+func (q *modelled) want(verb string, got, want error) {
 	q.note("%s = %v, by the model %v; *T %v", verb, got, want, q.live)
-	if want == nil && got != nil || want != nil && !errors.Is(got, want) {
+	if !errors.Is(got, want) {
 		q.say("%s = %v, by the model %v", verb, got, want)
 	}
 }
 
 // merged is what a save makes of what is stored: a field changed here wins.
-func (q *modelRequest) merged() modelT {
-	m := *q.record
-	for i := range m {
-		if q.live[i] != q.base[i] {
-			m[i] = q.live[i]
-		}
+func (q *modelled) merged() values {
+	v := *q.record
+	if q.live.user != q.base.user {
+		v.user = q.live.user
 	}
-	return m
+	if q.live.flash != q.base.flash {
+		v.flash = q.live.flash
+	}
+	if q.live.views != q.base.views {
+		v.views = q.live.views
+	}
+	return v
 }
 
 // write is a save: of *T as it is, or as update leaves it. It says what the
 // verb returns.
-func (q *modelRequest) write(always bool, update func(m *modelT)) error {
+func (q *modelled) write(always bool, update func(v *values)) error {
+	next := q.live
 	switch {
 	case q.gone:
 		return sessions.ErrGone
-	case !q.stored && q.sent && (update != nil || always || q.live != modelFresh):
+	case !q.stored && q.sent && (update != nil || always || q.live != values{}):
 		return sessions.ErrCommitted
 	case !q.stored:
-		next := q.live
 		if update != nil {
 			update(&next)
 		}
-		if next == modelFresh && !always {
+		if next == (values{}) && !always {
 			q.live = next
 			return nil
 		}
-		q.put(next)
 		q.stored, q.token, q.id = true, "", ""
+		q.put(next)
 		return nil
 	case !always && update == nil && q.live == q.base:
 		return nil
@@ -104,7 +109,7 @@ func (q *modelRequest) write(always bool, update func(m *modelT)) error {
 		q.gone = true
 		return sessions.ErrGone
 	}
-	next := q.merged()
+	next = q.merged()
 	if update != nil {
 		update(&next)
 	}
@@ -112,41 +117,40 @@ func (q *modelRequest) write(always bool, update func(m *modelT)) error {
 	return nil
 }
 
-func (q *modelRequest) put(v modelT) {
+func (q *modelled) put(v values) {
 	q.live, q.base, q.record = v, v, &v
 }
 
 // step runs one step at random, in the library and in the model.
-func (q *modelRequest) step() {
+func (q *modelled) step() {
 	ctx := q.ctx
 	s := q.FromContext(ctx)
 	switch q.rnd.IntN(14) {
 	case 0, 1:
-		v := fmt.Sprint(q.rnd.IntN(100))
-		switch i := q.rnd.IntN(3); i {
+		v := q.rnd.IntN(100)
+		switch q.rnd.IntN(3) {
 		case 0:
-			s.UserID, q.live[i] = v, v
+			s.UserID, q.live.user = fmt.Sprint(v), fmt.Sprint(v)
 		case 1:
-			s.Flash, q.live[i] = v, v
+			s.Flash, q.live.flash = fmt.Sprint(v), fmt.Sprint(v)
 		case 2:
-			s.Views, q.live[i] = modelInt(v), v
+			s.Views, q.live.views = v, v
 		}
 		q.note("a change: %v", q.live)
 	case 2, 3, 4:
-		by := q.rnd.IntN(3)
-		word := fmt.Sprint("u", q.rnd.IntN(100))
+		by, flash := q.rnd.IntN(3), fmt.Sprint("u", q.rnd.IntN(100))
 		change := q.rnd.IntN(2) == 0
-		got := q.Update(ctx, func(s *Session) error {
+		got := q.Update(ctx, func(s *kit.Session) error {
 			s.Views += by
 			if change {
-				s.Flash = word
+				s.Flash = flash
 			}
 			return nil
 		})
-		q.wantErr(fmt.Sprint("Update by ", by), got, q.write(false, func(m *modelT) {
-			m[2] = fmt.Sprint(modelInt(m[2]) + by)
+		q.want(fmt.Sprint("Update by ", by), got, q.write(false, func(v *values) {
+			v.views += by
 			if change {
-				m[1] = word
+				v.flash = flash
 			}
 		}))
 	case 5:
@@ -160,8 +164,8 @@ func (q *modelRequest) step() {
 					err = p.(error)
 				}
 			}()
-			return q.Update(ctx, func(s *Session) error {
-				*s = Session{UserID: "ruin", Flash: "ruin", Views: 9999}
+			return q.Update(ctx, func(s *kit.Session) error {
+				*s = kit.Session{UserID: "ruin", Flash: "ruin", Views: 9999}
 				if panics {
 					panic(io.EOF)
 				}
@@ -175,16 +179,16 @@ func (q *modelRequest) step() {
 		case !q.stored && q.sent:
 			want = sessions.ErrCommitted
 		}
-		q.wantErr(fmt.Sprint("Update that fails, panicking ", panics), err, want)
+		q.want(fmt.Sprint("Update that fails, panicking ", panics), err, want)
 	case 6:
-		q.wantErr("Save", q.Save(ctx), q.write(false, nil))
+		q.want("Save", q.Save(ctx), q.write(false, nil))
 	case 7:
 		if q.sent && q.stored && !q.gone {
-			return // a renewal is ErrCommitted then, and bars the saves: other tests
+			return // a renewal is ErrCommitted then, and stops the saves: other tests
 		}
 		got := q.Renew(ctx)
 		was := q.stored
-		q.wantErr("Renew", got, q.write(was, nil))
+		q.want("Renew", got, q.write(was, nil))
 		if got == nil && was {
 			q.token = ""
 		}
@@ -193,27 +197,27 @@ func (q *modelRequest) step() {
 			return
 		}
 		got := q.SignIn(ctx)
-		q.wantErr("SignIn", got, q.write(true, nil))
+		q.want("SignIn", got, q.write(true, nil))
 		if got == nil {
 			q.token = ""
 		}
 	case 9:
-		q.wantErr("Destroy", q.Destroy(ctx), nil)
+		q.want("Destroy", q.Destroy(ctx), nil)
 		q.stored, q.gone, q.record, q.token, q.id = false, false, nil, "", ""
-		q.base, q.live = modelFresh, modelFresh
+		q.base, q.live = values{}, values{}
 	case 10:
 		var want error
 		switch {
 		case q.gone:
 			want = sessions.ErrGone
 		case !q.stored:
-			q.base, q.live = modelFresh, modelFresh
+			q.base, q.live = values{}, values{}
 		case q.record == nil:
 			q.gone, want = true, sessions.ErrGone
 		default:
 			q.base, q.live = *q.record, *q.record
 		}
-		q.wantErr("Reload", q.Reload(ctx), want)
+		q.want("Reload", q.Reload(ctx), want)
 	case 11:
 		if q.sent || q.rnd.IntN(4) > 0 {
 			return
@@ -223,8 +227,7 @@ func (q *modelRequest) step() {
 			return
 		}
 		want := q.write(false, nil)
-		err := http.NewResponseController(q.w).Flush()
-		q.wantErr("Flush", err, want)
+		q.want("Flush", http.NewResponseController(q.w).Flush(), want)
 		q.sent = true
 	default:
 		q.elsewhere()
@@ -232,31 +235,31 @@ func (q *modelRequest) step() {
 }
 
 // elsewhere is a request of the other process.
-func (q *modelRequest) elsewhere() {
+func (q *modelled) elsewhere() {
 	if !q.stored || q.record == nil || q.token == "" {
 		return
 	}
-	v := fmt.Sprint(100 + q.rnd.IntN(100))
-	n := q.rnd.IntN(7)
-	_, err := request(context.Background(), q.other, q.token, func(ctx context.Context) error {
+	v, n := 100+q.rnd.IntN(100), q.rnd.IntN(7)
+	_, err := kit.Request(context.Background(), q.other, q.token, func(ctx context.Context) error {
 		s := q.other.FromContext(ctx)
-		if got := modelOf(s); got != *q.record {
+		if got := valuesOf(s); got != *q.record {
 			q.say("the other process finds %v, by the model %v", got, *q.record)
 		}
 		switch n {
 		case 0:
-			s.UserID, q.record[0] = v, v
+			s.UserID = fmt.Sprint(v)
 		case 1:
-			s.Flash, q.record[1] = v, v
+			s.Flash = fmt.Sprint(v)
 		case 2:
-			s.Views, q.record[2] = modelInt(v), v
+			s.Views = v
 		case 3, 4, 5:
-			q.record[2] = fmt.Sprint(modelInt(q.record[2]) + 1000)
-			return q.other.Update(ctx, func(s *Session) error { s.Views += 1000; return nil })
+			q.record.views += 1000
+			return q.other.Update(ctx, func(s *kit.Session) error { s.Views += 1000; return nil })
 		case 6:
 			q.record = nil
 			return q.other.Destroy(ctx)
 		}
+		*q.record = valuesOf(s)
 		return nil
 	})
 	q.note("elsewhere %d: %v", n, q.record)
@@ -265,25 +268,20 @@ func (q *modelRequest) elsewhere() {
 	}
 }
 
-func modelInt(v string) (n int) {
-	_, _ = fmt.Sscan(v, &n)
-	return n
-}
-
 // handle is the handler.
-func (q *modelRequest) handle(w http.ResponseWriter, r *http.Request) {
+func (q *modelled) handle(w http.ResponseWriter, r *http.Request) {
 	q.w, q.ctx = w, r.Context()
 	for range 2 + q.rnd.IntN(12) {
 		q.step()
 		if !q.sent {
-			if t := tokenOf(w.Header()); t != "" {
+			if t := kit.TokenOf(w.Header()); t != "" {
 				q.token = t
 			}
 		}
 		if n := len(w.Header()["Set-Cookie"]); n > 1 {
 			q.say("%d cookies", n)
 		}
-		if got := modelOf(q.FromContext(q.ctx)); got != q.live {
+		if got := valuesOf(q.FromContext(q.ctx)); got != q.live {
 			q.say("*T is %v, by the model %v", got, q.live)
 		}
 		info := q.Info(q.ctx)
@@ -303,27 +301,24 @@ func (q *modelRequest) handle(w http.ResponseWriter, r *http.Request) {
 }
 
 // run sends the request and judges the answer.
-func (q *modelRequest) run() {
+func (q *modelled) run() {
 	if q.rnd.IntN(3) > 0 {
-		q.before = q.seed(1)
+		q.before = kit.Edit(q.t, q.Manager, "", func(s *kit.Session) { s.Views = 1 })
 		q.token, q.stored = q.before, true
-		q.put(modelT{"", "", "1"})
+		q.put(values{views: 1})
 	}
-	w := httptest.NewRecorder()
-	q.Handler(http.HandlerFunc(q.handle)).ServeHTTP(w, with(q.before, "/"))
+	res := kit.Serve(q.Handler(http.HandlerFunc(q.handle)), kit.With(q.before, "/"))
 	if len(q.wrong) > 0 {
 		return
 	}
-	told := q.gone
 	var want error
-	if !told {
+	if !q.gone {
 		want = q.write(false, nil)
 	}
-	res := w.Result()
 	cookies := res.Cookies()
-	q.note("answer %d with cookies %v; by the model %v, stored %v", w.Code, len(cookies), want, q.record)
-	if status := map[bool]int{true: 409, false: 200}[want == sessions.ErrGone && !q.sent]; w.Code != status {
-		q.say("status %d, by the model %d", w.Code, status)
+	q.note("answer %d with cookies %v; by the model %v, stored %v", res.StatusCode, len(cookies), want, q.record)
+	if status := map[bool]int{true: 409, false: 200}[want == sessions.ErrGone && !q.sent]; res.StatusCode != status {
+		q.say("status %d, by the model %d", res.StatusCode, status)
 	}
 	after := q.before
 	switch {
@@ -332,39 +327,38 @@ func (q *modelRequest) run() {
 	case len(cookies) == 1 && cookies[0].MaxAge < 0:
 		after = ""
 	case len(cookies) == 1:
-		after = cookies[0].Value
-	}
-	if len(cookies) == 1 && after != "" && after == q.before {
-		q.say("a cookie with the token that came")
-	}
-	found := modelFresh
-	if after != "" {
-		ctx, err := q.other.Load(context.Background(), after)
-		if err != nil {
-			q.t.Fatal(err)
+		if after = cookies[0].Value; after == q.before {
+			q.say("a cookie with the token that came")
 		}
-		found = modelOf(q.other.FromContext(ctx))
 	}
-	expected := modelFresh
+	var found, expected values
+	if after != "" {
+		_, s := kit.Load(q.t, q.other, after)
+		found = valuesOf(s)
+	}
 	if q.record != nil {
 		expected = *q.record
 	}
 	if found != expected {
 		q.say("the client's next request finds %v, by the model %v", found, expected)
 	}
-	if q.before != "" && after != q.before && alive(q.t, q.other, q.before) {
+	if q.before != "" && after != q.before && kit.Alive(q.t, q.other, q.before) {
 		q.say("the old token lives beside the new one")
 	}
 }
 
-func TestUpdateAmongVerbsAtRandom(t *testing.T) {
+func TestAmongVerbsAtRandom(t *testing.T) {
+	t.Parallel()
 	t.Run("L13 C9 Updates, verbs and changes of one request, in any order and beside those of another process, do what a model of them does", func(t *testing.T) {
+		rounds := uint64(5000)
+		if testing.Short() || kit.RaceEnabled {
+			rounds /= 10
+		}
 		first := rand.Uint64() // to be set to the seed of a failure
-		for n := range uint64(5000) {
-			seed := first + n
-			q := newModelRequest(t, seed)
+		for n := range rounds {
+			q := newModelled(t, first+n)
 			if q.run(); len(q.wrong) > 0 {
-				t.Fatalf("seed %d: %s\n%s", seed, strings.Join(q.wrong, "; "), strings.Join(q.log, "\n"))
+				t.Fatalf("seed %d: %s\n%s", first+n, strings.Join(q.wrong, "; "), strings.Join(q.log, "\n"))
 			}
 		}
 	})

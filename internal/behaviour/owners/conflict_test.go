@@ -1,0 +1,207 @@
+package owners_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+)
+
+var policies = map[string]sessions.ConflictPolicy{
+	"merge": sessions.ConflictMerge, "last write": sessions.ConflictLastWrite, "reject": sessions.ConflictReject,
+}
+
+// steps are those of a change of owner at which another process may act.
+var steps = []string{"after Load", "before Create", "after Create", "before CompareAndSwap"}
+
+// meanwhile lets the other process save a note at a step of mine.
+func (p *processes) meanwhile(step, token string) {
+	p.at(step, 1, func() error {
+		kit.Edit(p.t, p.other, token, func(s *session) { s.Note = "theirs" })
+		return nil
+	})
+}
+
+// commit runs f in a request of mine, and returns its error or that of the
+// Commit behind it.
+func (p *processes) commit(token string, f func(ctx context.Context) error) (res *http.Response, err error) {
+	res = p.visit(token, func(ctx context.Context, _ *session) {
+		if err = f(ctx); err == nil {
+			err = kit.Call(p.mine, ctx, "Commit")
+		}
+	})
+	return res, err
+}
+
+// Another process has written the session, and changed no owner, while this
+// one's owner changes: it is a sign-in still, whichever step it stands at.
+func TestChangeMeetsSave(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"merge", "last write"} {
+		each(t, sessions.Config{OnConflict: policies[policy]}, func(row func(name string, f func(t *testing.T, p *processes))) {
+			for _, step := range steps {
+				for _, save := range append(slices.Clone(plain), "Renew") {
+					row(fmt.Sprintf("C4 C7 %s by %s changes the owner, another process saves %s", save, policy, step), func(t *testing.T, p *processes) {
+						old := p.seed(session{})
+						p.meanwhile(step, old)
+						res := p.visit(old, func(ctx context.Context, _ *session) { kit.Must(t, save.run(p.mine, ctx, to("ann"))) })
+						p.wantEnded(old)
+						s, i := p.found(kit.TokenOf(res.Header))
+						if s.User != "ann" || s.Views != 1 || i.Owner != "ann" || i.ID != kit.HandID {
+							t.Fatalf("status %d, and the new token finds %+v of %q", res.StatusCode, s, i.Owner)
+						}
+						if !restarted(i.CreatedAt) || !restarted(i.AuthenticatedAt) {
+							t.Errorf("created %v, authenticated %v; it began %v", i.CreatedAt, i.AuthenticatedAt, seeded)
+						}
+						if kinds := p.events.Kinds(); !slices.Contains(kinds, sessions.EventSignedIn) || slices.Contains(kinds, sessions.EventSaved) {
+							t.Errorf("events %v", kinds)
+						}
+						if live, _ := p.inner.Left(t); live != 1 {
+							t.Errorf("%d sessions", live)
+						}
+						if merged := s.Note == "theirs"; merged != (policy == "merge" || save == "Update") {
+							t.Errorf("the other one's note: %q", s.Note)
+						}
+					})
+				}
+			}
+		})
+	}
+	each(t, sessions.Config{OnConflict: sessions.ConflictReject}, func(row func(name string, f func(t *testing.T, p *processes))) {
+		row("C12 a change of owner that is rejected leaves no copy and the token as it was", func(t *testing.T, p *processes) {
+			old := p.seed(session{})
+			p.meanwhile("before CompareAndSwap", old)
+			res := p.visit(old, func(_ context.Context, s *session) { s.User = "ann" })
+			if res.StatusCode != http.StatusConflict || kit.TokenOf(res.Header) != "" {
+				t.Errorf("%d, cookie %q", res.StatusCode, res.Header["Set-Cookie"])
+			}
+			if s, _ := p.found(old); s != (session{Note: "theirs"}) {
+				t.Errorf("the old token finds %+v", s)
+			}
+			p.wantLeft(1, 0)
+		})
+	})
+}
+
+// The stored record has become another's under the same key: an older build
+// does that, which renews no token. Nothing goes into it.
+func TestStoredOwnerIsAnother(t *testing.T) {
+	t.Parallel()
+	type verb struct {
+		name string
+		run  func(m *manager, ctx context.Context) error
+	}
+	verbs := []verb{
+		{"Renew without a change", (*manager).Renew},
+		{"SignIn without a change", func(m *manager, ctx context.Context) error { return m.SignIn(ctx) }},
+		{"Update without a change", func(m *manager, ctx context.Context) error {
+			return m.Update(ctx, func(s *session) error {
+				if s.User == "bob" {
+					return errors.New("its function sees the other one's session")
+				}
+				return nil
+			})
+		}},
+	}
+	for _, save := range saves {
+		verbs = append(verbs, verb{string(save) + " of another field", func(m *manager, ctx context.Context) error {
+			return save.run(m, ctx, func(s *session) { s.Note = "of ann alone" })
+		}}, verb{string(save) + " of the owner", func(m *manager, ctx context.Context) error {
+			return save.run(m, ctx, func(s *session) { s.User, s.Note = "eve", "of ann alone" })
+		}})
+	}
+	for policy, onConflict := range policies {
+		each(t, sessions.Config{OnConflict: onConflict}, func(row func(name string, f func(t *testing.T, p *processes))) {
+			for _, from := range []string{"ann", ""} {
+				for _, verb := range verbs {
+					row(fmt.Sprintf("C17 %s by %s of what was %q's and has become bob's is ErrGone", verb.name, policy, from), func(t *testing.T, p *processes) {
+						token := p.seed(session{User: from})
+						older := kit.New[unowned](t, p.inner, sessions.Config{Codec: p.codec})
+						var became string
+						p.at("before CompareAndSwap", 1, func() error {
+							kit.Edit(t, older, token, func(s *unowned) { s.User = "bob" })
+							became = p.under(token)
+							return nil
+						})
+						res, err := p.commit(token, func(ctx context.Context) error { return verb.run(p.mine, ctx) })
+						kit.WantErr(t, "it", err, sessions.ErrGone)
+						if kit.TokenOf(res.Header) != "" {
+							t.Errorf("it sends a cookie: %q", res.Header["Set-Cookie"])
+						}
+						if is := p.under(token); is != became || strings.Contains(is, "of ann alone") {
+							t.Errorf("what bob has became %q, was %q", is, became)
+						}
+						p.wantLeft(1, 0)
+						if kinds := p.events.Kinds(); !slices.Contains(kinds, sessions.EventGone) || slices.Contains(kinds, sessions.EventMerged) {
+							t.Errorf("events %v", kinds)
+						}
+					})
+				}
+			}
+		})
+	}
+}
+
+// Two processes sign in two users on one session at the same time.
+func TestTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	each(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
+		for _, step := range steps {
+			for _, save := range saves {
+				row(fmt.Sprintf("C5 C14 ann by %s, and bob signs in elsewhere %s", save, step), func(t *testing.T, p *processes) {
+					old := p.seed(session{})
+					var bobs string
+					p.at(step, 1, func() error {
+						bobs = kit.Edit(t, p.other, old, func(s *session) { s.User = "bob" })
+						return nil
+					})
+					res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to("ann")) })
+					if !errors.Is(err, sessions.ErrGone) || kit.TokenOf(res.Header) != "" {
+						t.Errorf("ann's: %v, cookie %q, want ErrGone and none", err, res.Header["Set-Cookie"])
+					}
+					if s, i := p.found(bobs); s.User != "bob" || i.Owner != "bob" {
+						t.Errorf("bob's token finds %+v of %q", s, i.Owner)
+					}
+					p.wantLeft(1, 1)
+				})
+			}
+		}
+		row("C5 of eight at once, two in each of four processes, one is signed in", func(t *testing.T, p *processes) {
+			old := p.seed(session{})
+			var all sync.WaitGroup
+			won, start := make(chan sessions.Outcome, 8), make(chan struct{})
+			for n := range 4 {
+				m := kit.New[session](t, p.inner, sessions.Config{Codec: p.codec})
+				for i := range 2 {
+					ctx, s := kit.Load(t, m, old)
+					all.Go(func() {
+						<-start
+						s.User = fmt.Sprintf("user %d of process %d", i, n)
+						if o, err := m.Commit(ctx); err == nil {
+							won <- o
+						} else {
+							kit.WantErr(t, "Commit", err, sessions.ErrGone)
+						}
+					})
+				}
+			}
+			close(start)
+			all.Wait()
+			if len(won) != 1 {
+				t.Fatalf("%d are signed in", len(won))
+			}
+			winner := <-won
+			if s, i := p.found(winner.Token.Reveal()); s.User == "" || i.Owner != s.User || winner.Info.Owner != s.User {
+				t.Errorf("the winner, %q, finds %+v of %q", winner.Info.Owner, s, i.Owner)
+			}
+			p.wantLeft(1, 1)
+		})
+	})
+}
