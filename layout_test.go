@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // The whole stored format, as it lies in Redis today and as it will lie there
@@ -20,8 +21,8 @@ func TestStoredFormat(t *testing.T) {
 		token = "sABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		key   = "nRJCwm7ltFx5RsAnqqf1f5FFBVJ7yGZyVD7LsughRuM"
 	)
-	full := Session{
-		UserID: "u-17", Views: 300, Flash: "<é>\n", Cart: []Item{{"a", 2}, {"b", -1}},
+	full := kit.Session{
+		UserID: "u-17", Views: 300, Flash: "<é>\n", Cart: []kit.Item{{SKU: "a", Qty: 2}, {SKU: "b", Qty: -1}},
 		Prefs: map[string]int{"x": 1}, Tags: map[string]string{"k": "v", "l": ""},
 	}
 	for _, tt := range []struct {
@@ -41,9 +42,9 @@ func TestStoredFormat(t *testing.T) {
 		},
 	} {
 		for name, want := range map[string]struct {
-			value   Session
+			value   kit.Session
 			payload string
-		}{"full": {full, tt.full}, "zero": {Session{}, tt.zero}} {
+		}{"full": {full, tt.full}, "zero": {kit.Session{}, tt.zero}} {
 			t.Run(tt.codec.Name()+"/"+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { // at midnight on 1 January 2000
 					first := true
@@ -55,12 +56,10 @@ func TestStoredFormat(t *testing.T) {
 							return map[bool]string{true: strings.Repeat("a", 26), false: token[1:]}[first], nil
 						},
 					}
-					s := newSite(t, new(sessions.MemoryStore), cfg)
-					s.client().do(func(_ http.ResponseWriter, _ *http.Request, v *Session) { *v = want.value })
-					stored, left, err := s.store.Load(t.Context(), key, 0)
-					if err != nil {
-						t.Fatal(err)
-					}
+					a := kit.NewApp(t, kit.InProcess, kit.Memory(), cfg)
+					a.Browser().Edit(func(s *kit.Session) { *s = want.value })
+					stored, left, err := a.Store.Load(t.Context(), key, 0)
+					kit.Must(t, err)
 					if left != time.Hour {
 						t.Errorf("for %v", left)
 					}
@@ -74,27 +73,19 @@ func TestStoredFormat(t *testing.T) {
 					}
 
 					// And another build, years later: what lies there is read.
-					other := newSite(t, new(sessions.MemoryStore), sessions.Config{Codec: tt.codec})
+					other := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: tt.codec})
 					golden := `{"id":"5f0c9a52-0d6e-4a53-a2a0-0e8b6b0a7a10","w":["QWERTYUIOPAS.1z"],"c":"` + tt.codec.Name() +
 						`","created":946684800000,"label":"Firefox"}` + "\n" + want.payload
-					if err := other.store.Create(t.Context(), key, []byte(golden), time.Hour); err != nil {
-						t.Fatal(err)
-					}
-					ctx, err := other.m.Load(t.Context(), token)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got := sessions.FromContext[Session](ctx)
-					if info := other.m.Info(ctx); info.ID != "5f0c9a52-0d6e-4a53-a2a0-0e8b6b0a7a10" || info.Label != "Firefox" || info.New {
+					kit.Must(t, other.Store.Create(t.Context(), key, []byte(golden), time.Hour))
+					ctx, got := kit.Load(t, other.Manager, token)
+					if info := other.Info(ctx); info.ID != "5f0c9a52-0d6e-4a53-a2a0-0e8b6b0a7a10" || info.Label != "Firefox" || info.New {
 						t.Errorf("info %+v", info)
 					}
 					if !reflect.DeepEqual(*got, want.value) {
 						t.Errorf("read %+v, want %+v", *got, want.value)
 					}
-					if _, err := other.m.Commit(ctx); err != nil {
-						t.Error(err)
-					}
-					if after, _, _ := other.store.Load(t.Context(), key, 0); string(after) != golden {
+					kit.Commit(t, other.Manager, ctx)
+					if after, _, _ := other.Store.Load(t.Context(), key, 0); string(after) != golden {
 						t.Errorf("written as %q", after)
 					}
 				})

@@ -1,7 +1,6 @@
 package sessions_test
 
 import (
-	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,35 +34,43 @@ func TestReadme(t *testing.T) {
 		t.Errorf("README.md's program does not contain the package example's body:\n%s", body)
 	}
 
-	// Each promise is linked to tests that carry its numbers.
+	// Each promise is linked to tests whose names begin with its numbers.
 	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read("README.md"), "")
 	for line := range strings.Lines(prose) {
-		var links strings.Builder
+		var tests []string
 		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(line, -1) {
-			name := cmp.Or(moved[link[1]], link[1])
-			tests, _ := filepath.Glob(name + "/*_test.go") // a folder stands for all its tests
-			if stem, ok := strings.CutSuffix(name, "_test.go"); ok {
-				tests, _ = filepath.Glob(stem + "_*_test.go") // X_test.go stands for X_theme_test.go too
-			}
-			for _, test := range tests {
-				links.WriteString(read(test))
-			}
-			if strings.HasSuffix(name, "_test.go") || strings.HasPrefix(name, "storetest/") {
-				links.WriteString(read(name))
-			} else if _, err := os.Stat(name); err != nil {
+			name := link[1]
+			stem, file := strings.CutSuffix(name, "_test.go")
+			info, err := os.Stat(name)
+			switch {
+			case err != nil:
 				t.Errorf("README.md links to %v", err)
+			case file: // X_test.go stands for X_theme_test.go too
+				themes, _ := filepath.Glob(stem + "_*_test.go")
+				tests = append(tests, append(themes, name)...)
+			case strings.HasPrefix(name, "storetest/"):
+				tests = append(tests, name)
+			case info.IsDir() && strings.HasPrefix(name, "internal/"): // a folder stands for all its tests
+				all, _ := filepath.Glob(name + "/*_test.go")
+				if tests = append(tests, all...); len(all) == 0 {
+					t.Errorf("README.md links to %s, which has no tests", name)
+				}
 			}
 		}
+		if len(tests) == 0 {
+			continue
+		}
+		var linked strings.Builder
+		for _, test := range tests {
+			linked.WriteString(read(test))
+		}
 		for _, id := range numbers(line) {
-			if links.String() != "" && !regexp.MustCompile(`"[^"]*\b`+id+`\b`).MatchString(links.String()) {
-				t.Errorf("README.md promises %s, but no test linked there carries that number", id)
+			if !regexp.MustCompile(`"(?:[A-Z][1-9]\d* )*` + id + `[ "]`).MatchString(linked.String()) {
+				t.Errorf("README.md promises %s, but the name of no test linked there begins with it", id)
 			}
 		}
 	}
 }
-
-// moved are the folders of suites that README.md still links by their old file.
-var moved = map[string]string{"manager_test.go": "internal/behaviour/lifecycle"}
 
 // numbers expands the requirement numbers of a line: (C1–C4, C13) and the like.
 func numbers(line string) []string {
