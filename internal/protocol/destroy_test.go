@@ -1,0 +1,168 @@
+package protocol_test
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// The session was loaded as "a" under the key old, or was not found there; then comes a Destroy.
+func TestDestroy(t *testing.T) {
+	plain := map[string]rec{"old": {payload: "a"}}
+	marked := map[string]rec{"old": mark("new"), "new": {payload: "a"}}
+	for _, row := range []struct {
+		name    string
+		layout  layout
+		stored  map[string]rec
+		tokens  []string // old, if there are none
+		then    []act    // between the load and the Destroy
+		happens events
+
+		destroy string
+		notices string
+		left    string
+	}{
+		{name: "L11 what was never stored", destroy: "none"},
+		{name: "L10", stored: plain, destroy: "delete old: had"},
+		{name: "C10 it is applied twice", stored: plain, happens: events{"delete old": repeated()}, destroy: "delete old: had"},
+		{name: "C1 it has ended meanwhile", stored: plain, then: []act{ends}, destroy: "delete old: had"},
+		{name: "C1 it ends just before", stored: plain, happens: events{"delete old": before(ends)}, destroy: "delete old: had"},
+
+		// There is other data than was loaded.
+		{
+			name: "C16 it was written meanwhile", stored: plain, then: []act{saves("x")},
+			destroy: "delete old, delete old: had",
+		},
+		{
+			name: "C16 it is written before each of three tries", stored: plain, happens: events{"delete old": before(saves("x")), "delete old #2": before(saves("y")), "delete old #3": before(saves("z"))},
+			destroy: "delete old, delete old, delete old, delete old: had",
+		},
+		{
+			name: "C16 it was written meanwhile, no names of writes", layout: layout{foreign: true}, stored: plain, then: []act{saves("x")},
+			destroy: "delete old, delete old: had",
+		},
+		{
+			name: "K6 what is there cannot be read", stored: plain, then: []act{puts("old", raw("x"))},
+			destroy: "delete old, delete old: had",
+		},
+		{
+			name: "K6 what is there is empty", stored: plain, then: []act{puts("old", raw(""))},
+			destroy: "delete old, delete old: had",
+		},
+
+		// It was renewed.
+		{
+			name: "C16 renewed meanwhile", stored: plain, then: []act{renews("old", "theirs")},
+			destroy: "delete old, load theirs, delete theirs: had", left: "old>theirs",
+		},
+		{
+			name: "C15 renewed just before", stored: plain, happens: events{"delete old": before(renews("old", "theirs"))},
+			destroy: "delete old, load theirs, delete theirs: had", left: "old>theirs",
+		},
+		{
+			name: "C16 renewed three times", stored: plain, then: []act{renews("old", "1"), renews("1", "2"), renews("2", "3")},
+			destroy: "delete old, load 1, load 2, load 3, delete 3: had", left: "1>2 2>3 old>1",
+		},
+		{
+			name: "C16 renewed, and again when the first mark is found", stored: plain, then: []act{renews("old", "1")}, happens: events{"load 1": after(renews("1", "2"))},
+			destroy: "delete old, load 1, delete 1, load 2, delete 2: had", left: "1>2 old>1",
+		},
+		{
+			name: "C16 renewed, and the new record is written before it is deleted", stored: plain, then: []act{renews("old", "1")}, happens: events{"delete 1": before(savesAt("1", "x"))},
+			destroy: "delete old, load 1, delete 1, delete 1: had", left: "old>1",
+		},
+		{
+			name: "C16 renewed, and ended", stored: plain, then: []act{renews("old", "1"), ends},
+			destroy: "delete old, load 1: had", left: "old>1",
+		},
+		{
+			name: "C16 the token was renewed before the load", stored: marked,
+			destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 the token was renewed before the load, and again since", stored: marked, then: []act{renews("new", "2")},
+			destroy: "load new, load 2, delete 2: had", left: "new>2 old>new",
+		},
+		{
+			name: "C15 renewed just before, no marks: nothing tells where it is", layout: layout{foreign: true}, stored: plain, happens: events{"delete old": before(renews("old", "theirs"))},
+			destroy: "delete old: had", left: "theirs=a",
+		},
+
+		// It was long ago.
+		{
+			name: "C16 just under ten seconds", stored: plain, then: []act{expires("old"), passes(markTTL - 10*time.Millisecond)},
+			destroy: "delete old: had",
+		},
+		{
+			name: "C16 nothing is there after ten seconds: it may have been renewed", stored: plain, then: []act{expires("old"), passes(markTTL)},
+			destroy: "delete old: ErrGone",
+		},
+		{
+			name: "C16 it is there after ten seconds", stored: plain, then: []act{passes(markTTL)},
+			destroy: "delete old: had",
+		},
+		{
+			name: "C16 a mark is there after ten seconds", stored: plain, then: []act{passes(markTTL), renews("old", "theirs")},
+			destroy: "delete old, load theirs, delete theirs: had", left: "old>theirs",
+		},
+		{
+			name: "C16 nothing is where the mark led, ten seconds after the renewal", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}}, then: []act{passes(5 * time.Second)},
+			destroy: "load new: ErrGone", left: "old>new",
+		},
+		{
+			name: "C16 nothing is where the mark led, sooner", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}},
+			destroy: "load new: had", left: "old>new",
+		},
+		{
+			name: "C16 the older one of two marks counts", stored: map[string]rec{"old": mark("new"), "older": {successor: "newer", age: 5 * time.Second}}, tokens: []string{"old", "older"}, then: []act{passes(5 * time.Second)},
+			destroy: "load new, load newer: ErrGone", left: "old>new older>newer",
+		},
+
+		// The store does not answer.
+		{
+			name: "L10 F2 not applied", stored: plain, happens: events{"delete old": down},
+			destroy: "delete old: ErrUnavailable", notices: "Unavailable first", left: "old=a",
+		},
+		{
+			name: "L10 F2 the reply is lost", stored: plain, happens: events{"delete old": lost},
+			destroy: "delete old: ErrUnavailable", notices: "Unavailable first",
+		},
+		{
+			name: "L10 F2 behind the mark nobody answers: the request's own session lives", stored: map[string]rec{"older": mark("new"), "old": {payload: "a"}}, tokens: []string{"older", "old"}, happens: events{"load new": down},
+			destroy: "load new: ErrUnavailable", notices: "Unavailable first", left: "old=a older>new",
+		},
+		{
+			name: "L10 an error of no type", stored: plain, happens: events{"delete old": broken},
+			destroy: "delete old: an error of no type", left: "old=a",
+		},
+		{
+			name: "C11 others keep writing until the time is up", stored: plain, happens: events{"delete old *": slow(timeout*2/5, saves("x"))},
+			destroy: "delete old, delete old, delete old: ErrConflict", left: "old=axxx",
+		},
+	} {
+		inWorld(t, row.name, row.layout, row.stored, func(w *world) {
+			s := w.session()
+			if row.tokens == nil {
+				row.tokens = []string{"old"}
+			}
+			w.want("Load", name(s.Load(w.ctx, row.tokens, false)), "ok")
+			w.take()
+			w.others(row.then)
+			w.events = row.happens
+			ctx, cancel := context.WithTimeout(w.ctx, timeout)
+			defer cancel()
+			w.ctx = ctx
+			w.want("Destroy", w.destroy(s), row.destroy)
+			w.want("notices", w.app.take(), row.notices)
+			w.want("left", w.memory.String(), row.left)
+			w.end()
+		})
+	}
+}
+
+const markTTL = 10 * time.Second
+
+// savesAt is saves under another token.
+func savesAt(token, letter string) act {
+	return func(w *world) { w.elsewhereWrites("them", token, edit(letter)) }
+}

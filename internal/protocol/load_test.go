@@ -1,0 +1,264 @@
+package protocol_test
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLoad(t *testing.T) {
+	foreign, unknown := layout{foreign: true, classless: true}, layout{classless: true}
+	for _, row := range []struct {
+		name     string
+		layout   layout
+		stored   map[string]rec
+		tokens   []string // old, if there are none
+		passive  bool
+		readOnly bool
+		happens  events
+		bug      string // why it is skipped
+
+		found    string // the token and what the application has adopted
+		err      string // ok, if it is empty
+		commands string
+		notices  string
+		destroy  string // what a Destroy sends, and its result
+		left     string // what is stored then
+	}{
+		{name: "L18 nothing", commands: "touch old", destroy: "none"},
+		{
+			name: "L1 L4 a record", stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "touch old", destroy: "delete old: had",
+		},
+		{
+			name: "L16 passive", passive: true, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "load old", destroy: "delete old: had",
+		},
+		{
+			name: "L9 a remembered one", tokens: []string{"old+r"}, stored: map[string]rec{"old+r": {payload: "a", remembered: true}},
+			found: "old+r a", commands: "touch old+r 240h0m0s", destroy: "delete old+r: had",
+		},
+		{
+			name: "L4 the store cannot touch", readOnly: true, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "touch old", notices: "TouchSkipped", destroy: "delete old: had",
+		},
+
+		{
+			name: "L6 L17 past its Lifetime", stored: map[string]rec{"old": {payload: "a", age: lifetime}},
+			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "L17 past its Lifetime, and it would not decode", stored: map[string]rec{"old": {payload: "?", age: lifetime}},
+			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "L17 past its Lifetime, and too large", stored: map[string]rec{"old": {payload: large, age: lifetime}},
+			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "L17 K4 past its Lifetime, and of a newer version", stored: map[string]rec{"old": {payload: "a", age: lifetime, version: 2}},
+			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "L17 past its Lifetime, and written just before it is deleted", stored: map[string]rec{"old": {payload: "a", age: lifetime}},
+			happens:  events{"delete old": before(puts("old", rec{payload: "another", by: "them.1"}))},
+			commands: "touch old, delete old", destroy: "none", left: "old=another",
+		},
+		{
+			name: "L17 past its Lifetime, and the store does not delete it", stored: map[string]rec{"old": {payload: "a", age: lifetime}},
+			happens: events{"delete old": down}, commands: "touch old, delete old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "L6 just before the end of its Lifetime", stored: map[string]rec{"old": {payload: "a", age: lifetime - time.Second}},
+			found: "old a", commands: "touch old", destroy: "delete old: had",
+		},
+
+		{
+			name: "L12 C16 a mark", stored: map[string]rec{"old": mark("new"), "new": {payload: "a"}},
+			commands: "touch old", destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 a mark just before its end", stored: map[string]rec{"old": {successor: "new", age: 9998 * time.Millisecond}, "new": {payload: "a"}},
+			commands: "touch old", destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 a mark of ten seconds", stored: map[string]rec{"old": {successor: "new", age: 10 * time.Second}, "new": {payload: "a"}},
+			commands: "touch old, delete old", destroy: "none", left: "new=a",
+		},
+		{
+			name: "K4 C16 a mark of a newer version", stored: map[string]rec{"old": {successor: "new", version: 2}},
+			commands: "touch old", destroy: "load new: had", left: "old>new",
+		},
+
+		{
+			name: "K6 the header cannot be read", stored: map[string]rec{"old": raw("{}")},
+			commands: "touch old", notices: "Undecodable : unreadable header", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K6 half of the header can be read", stored: map[string]rec{"old": raw(`{"id":"half","created":0,`)},
+			commands: "touch old", notices: "Undecodable : unreadable header", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K6 the payload cannot be decoded", stored: map[string]rec{"old": {payload: "?"}},
+			commands: "touch old", notices: "Undecodable id: cannot decode", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K7 too large", stored: map[string]rec{"old": {payload: large}},
+			commands: "touch old", notices: "Undecodable id: unreadable  ErrTooLarge", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K4 of a newer version", stored: map[string]rec{"old": {payload: "a", version: 2}},
+			err: "ErrNewerVersion", commands: "touch old", destroy: "none", left: "old=a",
+		},
+
+		{
+			name: "T4 two valid tokens", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "b"}},
+			commands: "touch old, touch older", notices: "TwoSessions", destroy: "load old, delete old, load older, delete older: had",
+		},
+		{
+			name: "T4 two valid tokens and one that was renewed", tokens: []string{"older", "oldest", "old"},
+			stored:   map[string]rec{"older": mark("new"), "new": {payload: "a"}, "old": {payload: "b"}, "oldest": {payload: "c"}},
+			commands: "touch older, touch oldest, touch old", notices: "TwoSessions",
+			destroy: "load new, delete new, load oldest, delete oldest, load old, delete old: had", left: "older>new",
+		},
+		{
+			name: "T4 the second of two is valid", tokens: []string{"unknown", "old"}, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "touch unknown, touch old", destroy: "delete old: had",
+		},
+		{
+			name: "T4 the first of two is valid", tokens: []string{"old", "unknown"}, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "touch old, touch unknown", destroy: "delete old: had",
+		},
+		{
+			name: "T4 the second of two cannot be read", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "?"}},
+			found: "old a", commands: "touch old, touch older", notices: "Undecodable id: cannot decode", destroy: "load older, delete older, delete old: had",
+		},
+		{
+			name: "L10 the first of two was renewed", tokens: []string{"older", "old"}, stored: map[string]rec{"older": mark("new"), "new": {payload: "a"}, "old": {payload: "b"}},
+			found: "old b", commands: "touch older, touch old", destroy: "load new, delete new, delete old: had", left: "older>new",
+		},
+		{
+			name: "T4 the same token twice", tokens: []string{"old", "old"}, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "touch old", destroy: "delete old: had",
+		},
+		{
+			name: "T4 five tokens", tokens: []string{"1", "2", "3", "4", "old"}, stored: map[string]rec{"old": {payload: "a"}},
+			commands: "touch 1, touch 2, touch 3, touch 4", destroy: "none", left: "old=a",
+		},
+		{
+			name: "T3 a token of the wrong shape", tokens: []string{"!", "old"}, stored: map[string]rec{"!": {payload: "a"}, "old": {payload: "b"}},
+			found: "old b", commands: "touch old", destroy: "delete old: had", left: "!=a",
+		},
+		{
+			name: "T3 only tokens of the wrong shape", tokens: []string{"!", "!!"}, destroy: "none",
+		},
+
+		{
+			name: "C13 the store does not answer", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": down},
+			err: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "C13 the store answers too late", stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": lost},
+			err: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "F1 the store hangs", stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": hangs},
+			err: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "T4 two tokens have one time budget", tokens: []string{"older", "old"}, stored: map[string]rec{"old": {payload: "a"}},
+			happens: events{"touch older": slow(timeout - roundTrip), "touch old": hangs},
+			err:     "ErrUnavailable", commands: "touch older, touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+
+		{
+			name: "a class that is not known", layout: unknown, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "load old, touch old", destroy: "delete old: had",
+		},
+		{
+			name: "a class that is not known, passive", layout: unknown, passive: true, stored: map[string]rec{"old": {payload: "a"}},
+			found: "old a", commands: "load old", destroy: "delete old: had",
+		},
+		{
+			name: "L9 it is found to be remembered", layout: unknown, stored: map[string]rec{"old": {payload: "a", remembered: true}},
+			found: "old a", commands: "load old, touch old 240h0m0s", destroy: "delete old: had",
+		},
+		{
+			name: "it has an idle timeout of its own", layout: foreign, stored: map[string]rec{"old": {payload: "a", idle: time.Hour}},
+			found: "old a", commands: "load old, touch old 1h0m0s", destroy: "delete old: had",
+		},
+		{
+			name: "L6 its Lifetime ends before", layout: unknown, stored: map[string]rec{"old": {payload: "a", age: lifetime - time.Minute}},
+			found: "old a", commands: "load old, touch old 59.999s", destroy: "delete old: had",
+		},
+		{
+			name: "it is written between the two loads", layout: foreign, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(saves("b"))},
+			found: "old ab", commands: "load old, touch old", destroy: "delete old: had",
+		},
+		{
+			name: "it gets another timeout between the two loads", layout: foreign, stored: map[string]rec{"old": {payload: "a"}},
+			happens: events{"touch old": before(puts("old", rec{payload: "b", idle: time.Hour}))},
+			found:   "old b", commands: "load old, touch old, touch old 1h0m0s", destroy: "delete old: had",
+		},
+		{
+			name: "it gets another timeout, and ends before the third load", layout: foreign, stored: map[string]rec{"old": {payload: "a"}},
+			happens:  events{"touch old": before(puts("old", rec{payload: "b", idle: time.Hour})), "touch old 1h0m0s": before(expires("old"))},
+			commands: "load old, touch old, touch old 1h0m0s", destroy: "none",
+		},
+		{
+			name: "C6 it ends between the two loads", layout: foreign, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(ends)},
+			commands: "load old, touch old", destroy: "none",
+		},
+		{
+			name: "C13 the second load is not answered", layout: foreign, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": down},
+			err: "ErrUnavailable", commands: "load old, touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "K6 what is written between the two loads cannot be decoded", layout: unknown, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(saves("?"))},
+			commands: "load old, touch old", notices: "Undecodable id: cannot decode", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K6 what is written between the two loads has no header", layout: foreign, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(puts("old", raw("")))},
+			commands: "load old, touch old", notices: "Undecodable OLD: unreadable header", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K4 what is written between the two loads is of a newer version", layout: unknown, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(puts("old", rec{payload: "b", version: 2}))},
+			err: "ErrNewerVersion", commands: "load old, touch old", destroy: "none", left: "old=b",
+		},
+		{
+			name: "C4 it is renewed between the two loads", layout: unknown, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(renews("old", "theirs"))},
+			commands: "load old, touch old", destroy: "load theirs, delete theirs: had", left: "old>theirs",
+			bug: "it loads as nothing, without the key behind the mark",
+		},
+		{name: "an unknown token of a class that is not known", layout: unknown, commands: "load old", destroy: "none"},
+	} {
+		inWorld(t, row.name, row.layout, row.stored, func(w *world) {
+			if row.bug != "" {
+				w.t.Skip(row.bug)
+			}
+			w.events, w.readOnly = row.happens, row.readOnly
+			if row.layout.foreign {
+				w.engine.IDOf = func(string) string { return "OLD" }
+			}
+			if row.tokens == nil {
+				row.tokens = []string{"old"}
+			}
+			s := w.session()
+			err := s.Load(w.ctx, row.tokens, row.passive)
+			found := ""
+			if s.Stored() {
+				found = s.Token + " " + w.app.adopted
+				w.want("the record found", string(s.Record.Payload), w.app.adopted)
+			}
+			w.want("found", found, row.found)
+			if row.err == "" {
+				row.err = "ok"
+			}
+			w.want("Load", name(err), row.err)
+			w.want("commands", w.take(), row.commands)
+			w.want("notices", w.app.take(), row.notices)
+			w.end()
+			w.want("Destroy", w.destroy(s), row.destroy)
+			w.want("left", w.memory.String(), row.left)
+		})
+	}
+}

@@ -1,0 +1,197 @@
+package protocol_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/typedsessions/sessions/internal/record"
+)
+
+// The session was loaded as "a" under the key old; then it is read again, or touched.
+func TestReread(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		stored   rec // a, if it is zero
+		then     []act
+		happens  events
+		readOnly bool
+
+		reread   string // ok, if it is empty
+		touch    string // the same as reread, if it is empty
+		commands string
+		notices  string
+		found    string // what Reread has found, a if it is empty
+		left     string
+	}{
+		{name: "L4", commands: "touch old", left: "old=a"},
+		{name: "L19 written meanwhile", then: []act{saves("x")}, commands: "touch old", found: "ax", left: "old=ax"},
+		{
+			name: "L9 it has a timeout of its own", stored: rec{payload: "a", idle: time.Hour}, commands: "touch old 1h0m0s", left: "old=a",
+		},
+		{
+			name: "L9 it has got a timeout of its own meanwhile", then: []act{puts("old", rec{payload: "x", idle: time.Hour})},
+			commands: "touch old, touch old 1h0m0s", found: "x", left: "old=x",
+		},
+		{
+			name: "L9 it has got a timeout of its own meanwhile, and ends before it is touched by that", then: []act{puts("old", rec{payload: "x", idle: time.Hour})},
+			happens: events{"touch old 1h0m0s": before(ends)}, reread: "ErrGone", commands: "touch old, touch old 1h0m0s", notices: "Gone",
+		},
+		{
+			name: "L9 it has got another timeout at each look", then: []act{puts("old", rec{payload: "x", idle: time.Hour})},
+			happens:  events{"touch old 1h0m0s": before(puts("old", rec{payload: "y", idle: 2 * time.Hour}))},
+			commands: "touch old, touch old 1h0m0s", found: "y", left: "old=y",
+		},
+		{
+			name: "L6 its Lifetime ends before", stored: rec{payload: "a", age: lifetime - time.Minute}, commands: "touch old 59.999s", left: "old=a",
+		},
+		{
+			name: "L6 its Lifetime is over", stored: rec{payload: "a", age: lifetime - time.Minute}, then: []act{passes(time.Minute)}, reread: "ErrGone", notices: "Gone", left: "old=a",
+		},
+		{
+			name: "L4 the store cannot touch", readOnly: true, touch: "ErrUnavailable", commands: "touch old", notices: "TouchSkipped", left: "old=a",
+		},
+		{name: "C6 ended", then: []act{ends}, reread: "ErrGone", commands: "touch old", notices: "Gone"},
+		{name: "C6 ended just before", happens: events{"touch old": before(ends)}, reread: "ErrGone", commands: "touch old", notices: "Gone"},
+		{name: "C4 renewed", then: []act{renews("old", "theirs")}, reread: "ErrGone", commands: "touch old", notices: "Gone", left: "old>theirs theirs=a"},
+		{name: "K6 it cannot be read", then: []act{puts("old", raw("x"))}, reread: "unreadable header", commands: "touch old", left: `old="x"`},
+		{name: "K6 it cannot be decoded", then: []act{saves("?")}, reread: "cannot decode", commands: "touch old", left: "old=a?"},
+		{name: "K4 it is of a newer version", then: []act{puts("old", rec{payload: "x", version: 2})}, reread: "ErrNewerVersion", commands: "touch old", left: "old=x"},
+		{name: "F1 the store does not answer", happens: events{"touch old": down}, reread: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", left: "old=a"},
+	} {
+		if row.stored == (rec{}) {
+			row.stored.payload = "a"
+		}
+		if row.reread == "" {
+			row.reread = "ok"
+		}
+		if row.touch == "" {
+			row.touch = row.reread
+		}
+		for verb, want := range map[string]string{"Reread": row.reread, "Touch": row.touch} {
+			inWorld(t, row.name+", "+verb, layout{}, map[string]rec{"old": row.stored}, func(w *world) {
+				s := w.loaded()
+				w.others(row.then)
+				w.events, w.readOnly = maps.Clone(row.happens), row.readOnly
+				w.app.adopted = ""
+				before := string(s.Raw)
+				var err error
+				adopted := ""
+				if verb == "Reread" {
+					err = s.Reread(w.ctx)
+					if want == "ok" {
+						adopted = "a"
+						if row.found != "" {
+							adopted = row.found
+						}
+						w.want("the session", string(s.Record.Payload), adopted)
+					}
+				} else {
+					err = s.Touch(w.ctx)
+				}
+				w.want(verb, name(err), want)
+				w.want("adopted", w.app.adopted, adopted)
+				w.want("commands", w.take(), row.commands)
+				w.want("notices", w.app.take(), row.notices)
+				w.want("stored", w.memory.String(), row.left)
+				if adopted == "" && string(s.Raw) != before {
+					w.t.Errorf("the session has become %q", s.Raw)
+				}
+				w.end()
+			})
+		}
+	}
+}
+
+// What is known of a session's time. The record was stored ten minutes ago.
+func TestTimes(t *testing.T) {
+	const later = 10 * time.Minute
+	for _, row := range []struct {
+		name     string
+		layout   layout
+		stored   rec
+		touch    bool // it was loaded then, and is touched now; otherwise it is loaded now
+		passive  bool
+		readOnly bool
+
+		seen    time.Duration // ago
+		expires time.Duration // from now
+	}{
+		{name: "L4 loaded", stored: rec{payload: "a"}, expires: idle},
+		{name: "L16 loaded passively", stored: rec{payload: "a"}, passive: true, seen: later + roundTrip, expires: idle - later - roundTrip},
+		{name: "L16 loaded passively, with a shorter timeout of its own", stored: rec{payload: "a", idle: later}, passive: true, expires: idle - later - roundTrip},
+		{name: "L16 loaded passively, with a longer timeout of its own", stored: rec{payload: "a", idle: 2 * idle}, passive: true, seen: idle + later + roundTrip, expires: idle - later - roundTrip},
+		{name: "L4 loaded, and the store cannot touch", stored: rec{payload: "a"}, readOnly: true, seen: idle - idle/3, expires: idle / 3},
+		{name: "L9 loaded, with a timeout of its own", layout: layout{classless: true}, stored: rec{payload: "a", idle: time.Hour}, expires: time.Hour},
+		{name: "L4 touched", stored: rec{payload: "a"}, touch: true, expires: idle},
+		{name: "L4 touched, and the store cannot", stored: rec{payload: "a"}, touch: true, readOnly: true, seen: later + roundTrip, expires: idle / 3},
+	} {
+		inWorld(t, row.name, row.layout, map[string]rec{"old": row.stored}, func(w *world) {
+			s := w.session()
+			if row.touch {
+				s = w.loaded()
+			}
+			time.Sleep(later)
+			w.readOnly = row.readOnly
+			if row.touch {
+				_ = s.Touch(w.ctx)
+			} else if err := s.Load(w.ctx, []string{"old"}, row.passive); err != nil {
+				w.t.Fatal(err)
+			}
+			if seen, expires := time.Since(s.LastSeen), time.Until(s.Expires); seen != row.seen || expires != row.expires {
+				w.t.Errorf("seen %v ago, expires in %v; want %v, %v", seen, expires, row.seen, row.expires)
+			}
+		})
+	}
+
+	t.Run("L4 a class without an idle timeout is not touched", func(t *testing.T) {
+		for class, l := range map[string]layout{"known": {}, "unknown": {classless: true}} {
+			inWorld(t, class, l, map[string]rec{"old": {payload: "a"}}, func(w *world) {
+				w.engine.Plain = record.Timeouts{Lifetime: lifetime}
+				s := w.session()
+				w.want("Load", name(s.Load(w.ctx, []string{"old"}, false)), "ok")
+				w.want("Reread", name(s.Reread(w.ctx)), "ok")
+				w.want("Touch", name(s.Touch(w.ctx)), "ok")
+				w.want("commands", w.take(), "load old, load old, load old")
+				w.want("notices", w.app.take(), "")
+			})
+		}
+	})
+}
+
+// What a session is when nothing is stored, or nothing is any more.
+func TestSession(t *testing.T) {
+	inWorld(t, "C14 a token that was renewed is over, and so is nothing else", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(w *world) {
+		for tokens, want := range map[string]bool{"unknown": false, "old": false, "older": true, "older old": false} {
+			s := w.session()
+			w.want("Load", name(s.Load(w.ctx, strings.Fields(tokens), false)), "ok")
+			if s.Over() != want {
+				w.t.Errorf("%s: over %t, want %t", tokens, s.Over(), want)
+			}
+		}
+	})
+	inWorld(t, "C1 its end is told once", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
+		s := w.loaded()
+		ends(w)
+		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
+		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
+		w.want("notices", w.app.take(), "Gone")
+		if !s.Over() {
+			w.t.Error("it is not over")
+		}
+	})
+	inWorld(t, "L11 what is forgotten is as new", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(w *world) {
+		s := w.session()
+		w.want("Load", name(s.Load(w.ctx, []string{"older", "old"}, false)), "ok")
+		ends(w)
+		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
+		id := string(s.ID())
+		s.Forget()
+		w.take()
+		if s.Stored() || s.Over() || s.Token != "" || !s.KnownAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
+			w.t.Errorf("it is %+v", s)
+		}
+		w.want("Destroy", w.destroy(s), "none")
+	})
+}
