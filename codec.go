@@ -13,58 +13,46 @@ import (
 	"github.com/typedsessions/sessions/internal/msgpackcheck"
 )
 
-// A Codec turns a session into bytes and back. [JSON] is the default, [MsgPack] the other one here; a
-// third-party one is given as Config.Codec. It is safe for concurrent use and keeps these rules:
+// A Codec turns a session into bytes and back. It is safe for concurrent use:
 //
-//   - Name is stored with each record and never changes: short, of lower-case letters, digits and -.
-//   - v is a *T, of one T per Manager. Marshal does not change it and returns bytes of the caller's own.
-//     Equal values give equal bytes as far as possible: equal bytes are how a Manager knows that a
-//     session need not be written.
-//   - Unmarshal is given a new T. It copies what it keeps of data, passes over fields that T does not
-//     have, and leaves fields alone that data does not have.
-//   - Unmarshal is given arbitrary bytes. It never panics, never allocates more than a small multiple of
-//     their length, and never returns nil for less than one whole document.
-//   - What Marshal returned, Unmarshal accepts.
-//   - Errors hold no value of the session in their text. One that has a method Path() string names the
-//     field by it.
+//   - Name is stored with each record and never changes: a-z, 0-9 and -.
+//   - v is a *T. Marshal leaves it alone. Equal values should give equal bytes: those need not be
+//     stored again.
+//   - Unmarshal gets a new T and any bytes. It copies what it keeps of data, skips fields that T does
+//     not have, and leaves alone those that data does not have. It never panics, never allocates more
+//     than a small multiple of len(data), and fails on less than one whole document.
+//   - Errors hold no value of the session. Their Path() may name the field.
 //
-// A codec may also implement [Validator], [AppendCodec] and [FieldCodec]. A FieldCodec also keeps fields that
-// T does not know; it names T's by the tag of its own name, by the json tag, or as Go does. With another codec
-// two requests that save one session are not merged: the later save stands as a whole.
+// It may also be a [Validator], an [AppendCodec] and a [FieldCodec]. If it is not the last, the later of
+// two saves stands as a whole.
 type Codec interface {
 	Name() string
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }
 
-// A FieldCodec can take a document apart into its top-level fields and put one together, without a T.
-// Merging what two requests have saved, and keeping fields that T does not know, need it.
+// A FieldCodec takes documents apart into top-level fields and puts them together: merging, and keeping
+// fields that T does not know, need it.
 type FieldCodec interface {
 	Codec
-
-	// Split returns the fields in the order of data. Values are views into data, encoded as they were,
-	// so that numbers keep their digits. Of two fields of one name the last value counts.
+	// Split returns the fields in the order of data. Values are views into data. Of two of one name the last counts.
 	Split(data []byte) (Fields, error)
-
-	// Join returns a document of the fields in the order given, in bytes of its own. Values are ones
-	// that Split of this codec returned. What Split took apart decodes as before.
+	// Join returns a document of the fields in the order given. Values are ones that Split returned.
 	Join(fields Fields) ([]byte, error)
 }
 
-// Fields are the top-level fields of an encoded session, in order; no two have one name.
+// Fields are the top-level fields of an encoded session, each name once.
 type Fields []Field
 
 // A Field is the Name of a field, a string free of the codec's escapes, and its encoded Value, a []byte.
 type Field = document.Field
 
-// An AppendCodec is a [Codec] that can append to dst what Marshal returns. That spares every request an
-// allocation.
+// An AppendCodec appends what Marshal returns to dst: one allocation less.
 type AppendCodec interface {
 	AppendMarshal(dst []byte, v any) ([]byte, error)
 }
 
-// A FieldWalker is a [FieldCodec] that can visit what Split returns without collecting it. The data has been
-// decoded before, so it is valid. That makes a save of a record from another process faster.
+// A FieldWalker is a [FieldCodec] that visits the fields of valid data.
 type FieldWalker interface {
 	Walk(data []byte, field func(name, value []byte)) error
 }

@@ -14,120 +14,56 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Config configures a [Manager]. Its zero value is the secure one and works.
-// New copies it; changing it afterwards has no effect. The functions in it are
-// called by many goroutines at once.
+// Config configures a [Manager]. Its zero value is the secure one and works. New copies it. Its functions
+// are called by many goroutines at once.
 type Config struct {
 	_ [0]func() // keyed literals only
 
-	// Codec encodes T. Default: [JSON]. Changing it logs nobody out: a record
-	// names its codec, and the next save rewrites it.
-	Codec Codec
-
-	// IdleTimeout ends a session that nobody used for that long. Every
-	// request that loads the session restarts it. Default: one hour, or
-	// Lifetime if that is shorter (NIST SP 800-63B-4, AAL2); -1: none.
+	Codec Codec // encodes T. Default: [JSON]. Changing it signs nobody out
+	// IdleTimeout ends a session that nobody has used for so long. Every request that loads the session restarts it.
+	// Default: one hour, or Lifetime if that is shorter (NIST SP 800-63B-4, AAL2); -1: none.
 	IdleTimeout time.Duration
-
-	// Lifetime ends a session that long after its creation or its last
-	// [Manager.SignIn], however active it is. Default: 24 hours (NIST SP
-	// 800-63B-4, AAL2); -1: none. Not both timeouts can be none.
-	Lifetime time.Duration
-
-	// Remember are the timeouts of sessions signed in with [Remembered].
-	Remember Remember
-
-	// Transport carries the token. Default: [Cookie].
-	Transport Transport
-
-	// Layout decides the form of tokens, keys and records. Default: the
-	// library's own.
-	Layout Layout
-
-	// Realm is part of every key. Managers that must not accept each other's
-	// tokens differ in it, also where they share a store and its prefix: with
-	// the same one, a record of one T would be read as the other.
-	// Default: "session".
-	Realm string
-
-	// SaveUninitialized stores a new session even if nothing was put into T.
-	SaveUninitialized bool
-
-	// Rewrite writes a session at the end of every request that loaded it,
-	// changed or not.
-	Rewrite bool
-
-	// OnConflict says what a save does when another request has saved the
-	// session since this one loaded it. Default: [ConflictMerge].
-	OnConflict ConflictPolicy
-
-	// MaxSize is the size of a record in bytes above which it is neither
-	// decoded nor saved. Default: 64 KiB.
-	MaxSize int
-
-	// NewToken draws the random part of a token: 20 to 128 letters, digits,
-	// "-" and "_" with at least 128 bits of entropy (ASVS 5.0 7.2.3). An error
-	// means no session. Default: [rand.Text].
+	// Lifetime ends a session so long after its creation or last [Manager.SignIn], however active it is.
+	// Default: 24 hours (NIST SP 800-63B-4, AAL2); -1: none. Not both timeouts can be none.
+	Lifetime  time.Duration
+	Remember  Remember  // the timeouts of sessions signed in with [Remembered]
+	Transport Transport // carries the token. Default: [Cookie]
+	Layout    Layout    // decides the form of tokens, keys and records. Default: [DefaultLayout]
+	// Realm is part of every key. Managers that must not accept each other's tokens differ in it. Default: "session".
+	Realm             string
+	SaveUninitialized bool           // stores a new session even if T was not changed
+	Rewrite           bool           // stores a session at the end of each request that loaded it
+	OnConflict        ConflictPolicy // what a save does if another request has saved. Default: [ConflictMerge]
+	MaxSize           int            // bytes of a record; a larger one is neither decoded nor saved. Default: 64 KiB
+	// NewToken draws the random part of a token: 20 to 128 letters, digits, "-" and "_" with at least 128 bits of
+	// entropy (ASVS 5.0 7.2.3). An error means no session. Default: [rand.Text].
 	NewToken func() (string, error)
-
-	// Label describes the request a session comes from, such as the user
-	// agent, for [Info].Label. It is asked at creation and renewal; what is
-	// over 256 bytes is cut.
-	Label func(*http.Request) string
-
-	// Skip says which requests have no session at all: FromContext gives a
-	// fresh T that is never saved, [Lookup] says false.
-	Skip func(*http.Request) bool
-
-	// Passive says which requests load the session without restarting its
-	// idle timeout, so that a page that polls does not keep it alive.
-	Passive func(*http.Request) bool
-
-	// ErrorHandler answers a request whose session could not be loaded or
-	// saved. Default: the status of the error's row in the package
-	// documentation and its text, nothing of the error itself. After a failed
-	// save the request still has its session, after a failed load it has none:
-	// a page that both share asks with [Lookup].
+	Label    func(*http.Request) string // gives [Info].Label when a session begins or is renewed; at most 256 bytes
+	Skip     func(*http.Request) bool   // names requests without a session: their T is never saved
+	Passive  func(*http.Request) bool   // names requests that do not restart the idle timeout, such as polls
+	// ErrorHandler answers a request whose session could not be loaded or saved. Default: the status in
+	// docs/errors.md with its text. After a failed load there is no session: [Lookup] says false.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
-
-	// OnEvent is told what happens to sessions, when it has happened and
-	// before the request goes on. It must be quick, and must not write to the
-	// response, whose header may just be on its way. A panic of it goes on like
-	// one of the handler's own.
-	OnEvent func(context.Context, Event)
-
-	// Logger gets what nobody else would hear of: failed saves and changes
-	// that came too late. Default: [slog.Default].
-	Logger *slog.Logger
+	OnEvent      func(context.Context, Event) // is told what happened; must be quick and not write to the response
+	Logger       *slog.Logger                 // is told of failed saves, outages and the like. Default: [slog.Default]
 }
 
 // Remember are the timeouts of remembered sessions. Their cookie persists.
 type Remember struct {
-	// IdleTimeout is like [Config].IdleTimeout. Default: 30 days, or Lifetime
-	// if that is shorter; -1: none.
-	IdleTimeout time.Duration
-	// Lifetime is like [Config].Lifetime. Default: 30 days; -1: none.
-	Lifetime time.Duration
+	IdleTimeout time.Duration // default: 30 days, or Lifetime if that is shorter; -1: none
+	Lifetime    time.Duration // default: 30 days; -1: none
 }
 
-// A ConflictPolicy says what a save does when another one came in between: the
-// two requests loaded the same record, and both have changed it. Under none of
-// them does a save bring back a session that has ended, or write into one that
-// now belongs to somebody else: both are [ErrGone].
+// A ConflictPolicy says what a save does if another request has saved meanwhile. A session that has ended,
+// or has another owner now, is [ErrGone].
 type ConflictPolicy int
 
 const (
-	// ConflictMerge merges by top-level field. A field that this request has
-	// changed wins, every other keeps what is stored, also those that T does
-	// not know. Fields that must agree with each other belong in one nested
-	// struct, which is one field. [Merging] replaces the rule by T's own. With
-	// a [Codec] that is no [FieldCodec] it is ConflictLastWrite.
-	ConflictMerge ConflictPolicy = iota
-	// ConflictLastWrite lets the later save stand, as a whole, and with it
-	// what [Manager.Update] has not changed in a request that has also changed T otherwise.
-	ConflictLastWrite
-	// ConflictReject lets the earlier save stand; the later one is [ErrConflict].
-	ConflictReject
+	// ConflictMerge merges by top-level field: what this request has changed wins, every other field keeps what
+	// is stored. [Merging] replaces this rule. Without a [FieldCodec] it is ConflictLastWrite.
+	ConflictMerge     ConflictPolicy = iota
+	ConflictLastWrite                // the later save stands as a whole
+	ConflictReject                   // the earlier save stands; the later one is [ErrConflict]
 )
 
 // validate refuses a policy that does not exist.

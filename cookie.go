@@ -11,33 +11,16 @@ import (
 	"github.com/typedsessions/sessions/internal/protocol"
 )
 
-// Cookie carries the token in a cookie: HttpOnly always, Secure unless
-// Insecure. Its zero value is the safest that browsers offer:
-//
-//	__Host-session=…; Path=/; Secure; HttpOnly; SameSite=Lax
-//
-// The __Host- prefix keeps every other host, sibling domains included, from
-// setting it (RFC 6265bis section 4.1.3.2, ASVS 5.0 3.3.1).
+// Cookie carries the token in a cookie. The zero value is the safest: __Host-session; Path=/; Secure;
+// HttpOnly; SameSite=Lax. No other host can set that (RFC 6265bis section 4.1.3.2, ASVS 5.0 3.3.1).
 type Cookie struct {
-	// Name is the cookie's name. Default: __Host-session; __Secure-session
-	// with a Domain or a Path; session with Insecure.
-	Name string
-	// Path is the path below which browsers send it. Default "/".
-	Path string
-	// Domain lets every host of the domain receive the cookie, and set it.
-	// Default: the answering host alone.
-	Domain string
-	// SameSite is Lax by default. None needs Secure, and lets other sites
-	// send requests with the session.
-	SameSite http.SameSite
-	// Persist keeps the cookie beyond the browser's end, until the session's
-	// Lifetime is over. Sessions signed in with [Remembered] always persist.
-	Persist bool
-	// Partitioned keys the cookie by the embedding site (CHIPS).
-	Partitioned bool
-	// Insecure lets the cookie travel over plain HTTP. Anybody on the way can
-	// then take over the session: for development only.
-	Insecure bool
+	Name        string        // default: __Host-session; __Secure-session with a Domain or Path; session if Insecure
+	Path        string        // browsers send the cookie below this path. Default: /
+	Domain      string        // all its hosts receive the cookie, and can set it. Default: the answering host alone
+	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session
+	Persist     bool          // keeps the cookie after the browser has closed, until Lifetime ends; always with [Remembered]
+	Partitioned bool          // keys the cookie by the embedding site (CHIPS)
+	Insecure    bool          // lets the cookie travel by plain HTTP, where it can be stolen: for development only
 }
 
 const (
@@ -69,7 +52,7 @@ func (c Cookie) path() string {
 	return c.Path
 }
 
-// Tokens returns the values of the cookies of this name.
+// Tokens implements [Transport].
 func (c Cookie) Tokens(r *http.Request) []string {
 	var tokens []string
 	name := c.name()
@@ -85,7 +68,7 @@ func (c Cookie) Tokens(r *http.Request) []string {
 	return tokens
 }
 
-// Write sets or expires the cookie.
+// Write implements [Transport].
 func (c Cookie) Write(h http.Header, _ *http.Request, o Outcome) (sent bool) {
 	line := c.line(o)
 	c.remove(h)
@@ -150,13 +133,13 @@ func (c Cookie) remove(h http.Header) {
 	}
 }
 
-// Vary returns "Cookie".
+// Vary implements [Transport].
 func (c Cookie) Vary() string { return "Cookie" }
 
-// Secure reports that browsers drop the cookie on plain HTTP.
+// Secure implements [SecureTransport]: it is false if c is Insecure.
 func (c Cookie) Secure() bool { return !c.Insecure }
 
-// Validate reports what a browser would refuse, with the remedy.
+// Validate implements [Validator]: it tells what browsers would refuse.
 func (c Cookie) Validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) {
@@ -203,7 +186,7 @@ func (c Cookie) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ValidateOutcome reports why a browser would not keep the cookie of o.
+// ValidateOutcome implements [OutcomeValidator].
 func (c Cookie) ValidateOutcome(o Outcome) error {
 	var errs []error
 	token := o.Token.Reveal()

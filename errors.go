@@ -9,47 +9,29 @@ import (
 	"github.com/typedsessions/sessions/internal/protocol"
 )
 
-// Errors that callers branch on. Test with [errors.Is].
+// Errors for [errors.Is], and in brackets the status of the default response.
 var (
-	// ErrUnavailable says that the store did not answer in time, could not be reached, or refused. What was
-	// sent may or may not be stored. Default response: 503 with Retry-After; the cookie is kept. A request
-	// cancelled by its client is never this error, it is [context.Canceled].
+	// ErrUnavailable (503) says that the store did not answer in time or refused. What was sent may be stored or not.
 	ErrUnavailable = protocol.ErrUnavailable
-
-	// ErrNewerVersion says that a newer build of the program wrote the record. It is not touched. Default
-	// response: 503 with Retry-After.
+	// ErrNewerVersion (503) says that a newer build of the program wrote the record. It is not touched.
 	ErrNewerVersion = protocol.ErrNewerVersion
-
-	// ErrConflict says that other writers kept changing the session until the time was up; the stored
-	// record stands. Default response: 409. A [Store] returns it from CompareAndSwap.
+	// ErrConflict (409) says that others saved until the time was up, or [ConflictReject] applies. Nothing was stored.
 	ErrConflict = protocol.ErrConflict
-
-	// ErrGone says that the session ended meanwhile: signed out, renewed or expired elsewhere. The change
-	// was dropped. *T stays readable, and every save returns ErrGone until [Manager.Destroy] starts afresh.
-	// Default response: 409.
+	// ErrGone (409) says that the session has ended elsewhere. Nothing was stored, nor will be until [Manager.Destroy].
 	ErrGone = protocol.ErrGone
-
-	// ErrTooLarge says that the record would exceed [Config].MaxSize; the stored one stands. Default
-	// response: 500.
+	// ErrTooLarge (500) says that the record would exceed [Config].MaxSize. Nothing was stored.
 	ErrTooLarge = protocol.ErrTooLarge
-
-	// ErrCommitted says that a new cookie was needed after the response header had gone; nothing was
-	// stored.
+	// ErrCommitted says that a new cookie was needed after the header had been sent. Nothing was stored.
 	ErrCommitted = errors.New("sessions: response header already sent")
-
-	// ErrNoSession says that the context carries no session of this Manager: the request did not pass
-	// through [Manager.Handler], or Skip left it out.
+	// ErrNoSession says that ctx did not pass through Handler or Load, or that [Config].Skip named the request.
 	ErrNoSession = errors.New("sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request")
-
 	// ErrNotFound is a [Store]'s: nothing is stored under the key.
 	ErrNotFound = protocol.ErrNotFound
-
 	// ErrExists is a [Store]'s: Create found a value under the key.
 	ErrExists = protocol.ErrExists
 )
 
-// A DecodeError says that a stored record cannot be read: it is broken, or foreign, or larger than
-// [Config].MaxSize. The record is left as it is.
+// A DecodeError says that a stored record cannot be read. It is left as it is.
 type DecodeError struct {
 	ID   string // the session's, as far as it could be read
 	Path string // the field of T, or the part of the record, as far as known

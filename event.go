@@ -5,23 +5,15 @@ import (
 	"time"
 )
 
-// Info is what is known about a session besides its T. Nothing in it
-// authenticates: it may be logged and shown.
+// Info is what is known about a session besides T. It may be logged and shown.
 type Info struct {
-	// ID names the session for logs and lists: a random UUID, the same from
-	// creation through every renewal until the session ends. A foreign
-	// [Layout] may call a session by its token; then it is for no log.
-	ID string
-	// Owner is whom the session belongs to, "" if nobody: what SessionOwner says
-	// of the T that is stored, where T is [Owned].
-	Owner string
-	// Label is what [Config].Label said at creation or at the last renewal.
-	Label string
-
-	New        bool // not stored yet; all times are zero
-	Current    bool // the session of the request that asks
-	Remembered bool // signed in with [Remembered]
-
+	// ID is a random UUID, the same until the session ends. An [Identifier] may use the token: then never log it.
+	ID              string
+	Owner           string    // what SessionOwner says of the stored T, if T is [Owned]; "" is nobody
+	Label           string    // what [Config].Label said at creation or at the last renewal
+	New             bool      // not stored yet; all times are zero
+	Current         bool      // the session of the request that asks
+	Remembered      bool      // signed in with [Remembered]
 	CreatedAt       time.Time // creation, or the last sign-in
 	LastSeenAt      time.Time // the last touch or write; in a passive request near the end of Lifetime it may be earlier
 	AuthenticatedAt time.Time // the last [Manager.SignIn]; zero if never
@@ -31,21 +23,13 @@ type Info struct {
 
 // An Event tells [Config].OnEvent what happened to a session.
 type Event struct {
-	// Kind says what happened.
-	Kind EventKind
-	// Session is the session concerned, as far as it is known.
-	Session Info
-	// Op is what was being done: load, commit, or the verb in lower case.
-	Op string
-	// Duration is the time that Op took so far, the store's answers included.
-	Duration time.Duration
-	// Fields are the names of T's fields that the event is about, as the codec
-	// writes them, never their values: those of EventMerged and EventConflict.
-	Fields []string
-	// Err is the error behind the event, if any.
-	Err error
-
-	first bool // of an outage: the one to log
+	Kind     EventKind
+	Session  Info          // as far as it is known
+	Op       string        // load, commit, or the verb in lower case
+	Duration time.Duration // of Op so far, the store's answers included
+	Fields   []string      // of EventMerged and EventConflict: names as the codec writes them, never values
+	Err      error         // the error behind the event, if any
+	first    bool          // of an outage: the one to log
 }
 
 // EventKind is the kind of an [Event].
@@ -54,26 +38,23 @@ type EventKind int
 const (
 	_ EventKind = iota
 
-	EventCreated   // a session was stored for the first time
-	EventSaved     // a changed session was written
-	EventRenewed   // a session has a new token
-	EventSignedIn  // a session has a new token and a newly authenticated user
-	EventDestroyed // a session was destroyed by its own request
-
-	EventExpired     // a session past its Lifetime was found and deleted
-	EventGone        // a change was dropped because its session had ended
-	EventMerged      // a save was merged with another one that came in between; Fields are taken from that one. A Merging T tells of none
-	EventConflict    // two saves met, and of Fields, or without those of the whole T, only the later one's values stand; or with Err, the save was refused
-	EventUndecodable // a stored record cannot be read; it is left as it is
-	EventTwoSessions // a request carried two valid sessions; neither was used
-
+	EventCreated      // a session was stored for the first time
+	EventSaved        // a changed session was written
+	EventRenewed      // a session has a new token
+	EventSignedIn     // a session has a new token and a newly authenticated user
+	EventDestroyed    // a session was destroyed by its own request
+	EventExpired      // a session past its Lifetime was found and deleted
+	EventGone         // a change was dropped because its session had ended
+	EventMerged       // a save was merged with another request's, which changed Fields. A Merging T has no such event
+	EventConflict     // of Fields (without any: of T) only the later of two saves stands; with Err, the save was refused
+	EventUndecodable  // a stored record cannot be read; it is left as it is
+	EventTwoSessions  // a request carried two valid sessions; neither was used
 	EventUnavailable  // the store did not answer
 	EventRecovered    // the store answers again
 	EventTouchSkipped // the store could read but not restart the idle expiry
-
-	EventFailed      // a change could not be saved
-	EventLateChange  // a change could not be kept, for it came too late
-	EventUndelivered // a response that carried a new token may not have arrived
+	EventFailed       // a change could not be saved
+	EventLateChange   // a change came too late to be kept
+	EventUndelivered  // a response that carried a new token may not have arrived
 
 	eventInsecure // for the log alone
 )

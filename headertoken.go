@@ -8,14 +8,9 @@ import (
 	"github.com/typedsessions/sessions/internal/protocol"
 )
 
-// HeaderToken carries the token in a header, for clients that are not
-// browsers: the client sends it in the request header, the server answers with
-// a new one in the response header of the same name. A token from a header
-// never becomes a cookie.
+// HeaderToken carries the token in a header each way, and never in a cookie.
 type HeaderToken struct {
-	// Name is the header's name. Default: Authorization, with the Bearer
-	// scheme (RFC 6750 section 2.1).
-	Name string
+	Name string // default: Authorization, with the Bearer scheme (RFC 6750 section 2.1)
 }
 
 func (t HeaderToken) header() (name, scheme string) {
@@ -25,7 +20,7 @@ func (t HeaderToken) header() (name, scheme string) {
 	return http.CanonicalHeaderKey(t.Name), ""
 }
 
-// Tokens returns the header's token.
+// Tokens implements [Transport].
 func (t HeaderToken) Tokens(r *http.Request) []string {
 	name, scheme := t.header()
 	var tokens []string
@@ -37,7 +32,7 @@ func (t HeaderToken) Tokens(r *http.Request) []string {
 	return tokens
 }
 
-// Write sets the response header, or removes it.
+// Write implements [Transport].
 func (t HeaderToken) Write(h http.Header, _ *http.Request, o Outcome) (sent bool) {
 	name, scheme := t.header()
 	switch o.Kind {
@@ -54,13 +49,13 @@ func (t HeaderToken) Write(h http.Header, _ *http.Request, o Outcome) (sent bool
 	return false
 }
 
-// Vary returns the header's name.
+// Vary implements [Transport].
 func (t HeaderToken) Vary() string {
 	name, _ := t.header()
 	return name
 }
 
-// Validate refuses a name that is none.
+// Validate implements [Validator].
 func (t HeaderToken) Validate() error {
 	name, _ := t.header()
 	for _, r := range name {

@@ -14,11 +14,8 @@ import (
 	"github.com/typedsessions/sessions/internal/shape"
 )
 
-// JSON encodes sessions with encoding/json: one object, legible in redis-cli. Its zero value is ready.
-//
-// HTML is not escaped, for nothing here is put into a page. What is not one object, or is nested deeper
-// than 100, is refused both ways; so is null, which json.Unmarshal takes for an empty T. A string that
-// is not UTF-8 is stored with U+FFFD, an any holds float64 after reading, a time keeps its offset.
+// JSON encodes sessions with encoding/json. Top-level names match by exact case. What is not one object, or
+// is nested deeper than 100, is refused.
 type JSON struct{}
 
 // Name returns "json".
@@ -36,10 +33,10 @@ var jsonEncoders = sync.Pool{New: func() any {
 	return e
 }}
 
-// Marshal encodes v, a *T.
+// Marshal implements [Codec].
 func (c JSON) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
 
-// AppendMarshal appends what Marshal returns to dst.
+// AppendMarshal implements [AppendCodec].
 func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
 	e := jsonEncoders.Get().(*jsonEncoder)
 	if err := e.enc.Encode(v); err != nil {
@@ -57,9 +54,7 @@ func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
 	return dst, nil
 }
 
-// Unmarshal decodes data into v, a *T. The path of the field that does not fit is in the error, and
-// [errors.As] finds the *json.UnmarshalTypeError. A name that equals a field's but for case is not that
-// field: encoding/json would take it for it, and another program's data for ours.
+// Unmarshal implements [Codec]. Its error names the field that does not fit.
 func (c JSON) Unmarshal(data []byte, v any) (err error) {
 	known, folded := jsonNames(reflect.TypeOf(v)), false
 	err = jsonfields.Object(data, func(name, _ []byte) { folded = folded || known.fold(name) })
@@ -118,7 +113,7 @@ func jsonNames(t reflect.Type) fieldNames {
 	return names
 }
 
-// Split returns the members of the object data.
+// Split implements [FieldCodec].
 func (JSON) Split(data []byte) (Fields, error) {
 	if !json.Valid(data) {
 		return nil, errors.New("sessions: json: not valid")
@@ -126,12 +121,12 @@ func (JSON) Split(data []byte) (Fields, error) {
 	return split("json", data, jsonfields.Object)
 }
 
-// Walk calls field for each member of the object data, which is known to be valid.
+// Walk implements [FieldWalker].
 func (JSON) Walk(data []byte, field func(name, value []byte)) error {
 	return jsonfields.Object(data, field)
 }
 
-// Join writes fields as one object.
+// Join implements [FieldCodec].
 func (JSON) Join(fields Fields) ([]byte, error) {
 	size := 2
 	for _, f := range fields {

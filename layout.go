@@ -8,73 +8,50 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// A Layout decides the shape of a token, the key that it stands for, and the bytes of a stored record. Its
-// methods are safe for concurrent use. The default is [DefaultLayout]; another one makes the Manager speak
-// another program's format, or wraps the default, to encrypt what is stored for example: a [Codec] cannot
-// do that, because what it writes is compared and merged field by field.
-//
-// A Layout may also implement [Validator], [FieldsValidator] and [Identifier].
+// A Layout decides the form of tokens, keys and records. It is safe for concurrent use. It may be a
+// [Validator], [FieldsValidator] and [Identifier].
 type Layout interface {
-	// Mint makes a token from what Config.NewToken drew.
-	Mint(drawn string, remembered bool) string
-	// Parse tells what the token alone says. A token that is not ok has the wrong shape and never reaches
-	// the store. If the class of timeouts is not known from the token, the record is loaded without a
-	// touch, and then touched by the timeout found in it.
+	Mint(drawn string, remembered bool) string // makes a token of what Config.NewToken drew
+	// Parse tells what the token alone says. One that is not ok never reaches the store. If it does not say whether
+	// the session is remembered, known is false; the record is then loaded first and touched afterwards.
 	Parse(token string) (remembered, known, ok bool)
-	// Key returns the store key of a token. Managers of different realms must not share keys, unless the
-	// format to be spoken has no room for a realm.
-	Key(realm, token string) string
-	// Open reads a stored record. The fields of the result are views into stored. On an error the ID is
-	// set if it could be read.
+	Key(realm, token string) string // gives the store key. Managers of different realms should not share keys
+	// Open reads a stored record. The result may hold views into stored; with an error its ID may be set.
 	Open(stored []byte) (Record, error)
-	// Seal writes a record. A Layout that cannot mark a renewed session answers a Record that has a
-	// Successor with [errors.ErrUnsupported]; a renewal then deletes the old record instead.
+	// Seal writes a record. [errors.ErrUnsupported]: it cannot write a Successor, so the old record is deleted.
 	Seal(r Record) ([]byte, error)
 }
 
-// A FieldsValidator is a Layout that has a meaning of its own for some names of fields. [New] gives it the
-// names under which T's fields are stored, and returns its error.
+// A FieldsValidator is a Layout that refuses some names of T's fields in [New].
 type FieldsValidator interface {
 	ValidateFields(names []string) error
 }
 
-// An Identifier is a Layout whose format has no ID of its own and calls a session by its key. [Info].ID is
-// then what ID returns. If that is the token, the Manager's log shows a hash of it.
+// An Identifier is a Layout that makes [Info].ID of the key.
 type Identifier interface {
 	ID(key string) string
 }
 
-// A Record is what a [Layout] reads and writes: the payload, which is T by its codec, and the header beside
-// it.
+// A Record is what a [Layout] reads and writes: the payload and its header.
 type Record struct {
-	ID    []byte // public; if it is empty, one is made of the key
-	Codec []byte // name of the payload's codec; empty means Config.Codec
-	Owner []byte // Info.Owner
-	Label []byte // Info.Label
-	// Writes names the last write of each of the eight processes that wrote last, the newest first: a
-	// writer whose reply was lost finds its own name here.
-	Writes [8][]byte
-
+	ID            []byte        // public; if it is empty, one is made of the key
+	Codec         []byte        // name of the payload's codec; empty means Config.Codec
+	Owner         []byte        // Info.Owner
+	Label         []byte        // Info.Label
+	Writes        [8][]byte     // the last write of each of the eight processes that wrote last, newest first
 	Created       time.Time     // start of the Lifetime
 	Authenticated time.Time     // zero if never
 	Idle          time.Duration // the record's own idle timeout; 0 means the Manager's
 	Version       int           // of T; 0 if T has none
 	Remembered    bool          // Config.Remember applies
-
-	// Successor makes the record a mark: the session was renewed at Created and lives under this key. A
-	// mark loads as not found.
-	Successor []byte
-	Payload   []byte // T by its codec
-	Extra     []byte // header fields that the Layout does not know, kept as they are
-
-	// Prefix is how many of the first bytes of the stored record identify this very write; Open sets it.
-	Prefix int
-	// Attrs is what the Layout keeps in the record for its Transport.
-	Attrs any
+	Successor     []byte        // not empty: the session was renewed at Created, and is now under this key
+	Payload       []byte        // T by its codec
+	Extra         []byte        // header fields that the Layout does not know, kept as they are
+	Prefix        int           // how many of the first stored bytes identify this write; Open sets it
+	Attrs         any           // what the Layout keeps for its Transport
 }
 
-// DefaultLayout is the library's own [Layout]. A token is one letter for its class of timeouts and what was
-// drawn; the key is a hash of it; a record is one line of JSON, a newline, and the payload.
+// DefaultLayout is the library's own [Layout].
 type DefaultLayout struct{}
 
 var _ Layout = DefaultLayout{}
@@ -84,7 +61,7 @@ const (
 	classRemembered = 'r'
 )
 
-// Mint puts the letter of the class before what was drawn.
+// Mint puts a letter for the class of timeouts before drawn.
 func (DefaultLayout) Mint(drawn string, remembered bool) string {
 	if remembered {
 		return string(classRemembered) + drawn
@@ -92,7 +69,7 @@ func (DefaultLayout) Mint(drawn string, remembered bool) string {
 	return string(classSession) + drawn
 }
 
-// Parse takes a class letter and 20 to 128 letters, digits, "-" and "_".
+// Parse implements [Layout].
 func (DefaultLayout) Parse(token string) (remembered, known, ok bool) {
 	if len(token) < 21 || len(token) > 129 || token[0] != classSession && token[0] != classRemembered {
 		return false, false, false
@@ -107,9 +84,7 @@ func (DefaultLayout) Parse(token string) (remembered, known, ok bool) {
 	return token[0] == classRemembered, true, true
 }
 
-// Key returns the base64url of the SHA-256 of realm and token: whoever reads the store cannot use what they
-// see (ASVS 5.0 11.4). The class letter is part of what is hashed, so it cannot be changed to get other
-// timeouts.
+// Key is the SHA-256 of realm and token in base64url (ASVS 5.0 11.4).
 func (DefaultLayout) Key(realm, token string) string {
 	buf := make([]byte, 0, 160)
 	buf = append(buf, realm...)
@@ -121,11 +96,11 @@ func (DefaultLayout) Key(realm, token string) string {
 	return string(key[:])
 }
 
-// Open reads what Seal has written.
+// Open implements [Layout].
 func (DefaultLayout) Open(stored []byte) (Record, error) {
 	r, err := record.Open(stored)
 	return Record(r), err
 }
 
-// Seal writes the header line, a newline, and the payload.
+// Seal implements [Layout].
 func (DefaultLayout) Seal(r Record) ([]byte, error) { return record.Seal(record.Record(r)), nil }

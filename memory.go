@@ -8,20 +8,9 @@ import (
 	"time"
 )
 
-// MemoryStore is a [Store] in the memory of this process: for tests, for
-// development, and for a program that is one process and may forget its
-// sessions when it ends. Where there are several processes, or sessions must
-// outlive a deployment, use a [RedisStore].
-//
-// The zero value is an empty store, ready to use; it must not be copied after
-// first use. All methods are safe for concurrent use. Its only errors are the
-// contract's, a done context's, and a ttl that is not positive.
-//
-// Expiry goes by [time.Now], so inside a testing/synctest bubble by the
-// bubble's clock. There is no goroutine to stop: Create throws out what has
-// expired whenever the number of keys has doubled since it last did. So the
-// store holds at most twice as many keys as were ever live at one time (or
-// 64), and throwing them out costs a Create constant time on average.
+// MemoryStore is a [Store] in the memory of this process, for tests and development. Its zero value is
+// ready; do not copy it after first use. It is safe for concurrent use, and goes by [time.Now], as in
+// testing/synctest.
 type MemoryStore struct {
 	mu      sync.Mutex
 	entries map[string]memoryEntry
@@ -37,7 +26,7 @@ type memoryEntry struct {
 
 const memoryMinSweep = 64
 
-// Load implements [Store]. A negative touch counts as 0.
+// Load implements [Store].
 func (s *MemoryStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err

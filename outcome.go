@@ -5,22 +5,14 @@ import (
 	"io"
 )
 
-// An Outcome is what a request did to its session, as its [Transport] and the
-// caller of [Manager.Commit] need to know it.
+// An Outcome tells a Transport or Commit's caller what became of a session.
 type Outcome struct {
-	// Kind says what the client must learn.
-	Kind OutcomeKind
-	// Token is the token that the client must present from now on: a new one
-	// if Kind is OutcomeCreated or OutcomeRenewed, otherwise the one it
-	// presented. For OutcomeDestroyed it is the one that is void. It is empty
-	// where there is no session, or it has ended elsewhere.
+	Kind OutcomeKind // what the client must learn
+	// Token is what the client presents from now on; for OutcomeDestroyed the void one. Empty: there is no session.
 	Token Token
-	// Info is the session's.
-	Info Info
-	// Used says that the request looked at the session.
-	Used bool
-	// Attrs is what the [Layout] keeps in the record for its Transport.
-	Attrs any
+	Info  Info
+	Used  bool // the request looked at the session
+	Attrs any  // what the [Layout] keeps in the record for its Transport
 }
 
 // OutcomeKind is the kind of an [Outcome].
@@ -51,9 +43,8 @@ func (k OutcomeKind) String() string {
 	return fmt.Sprintf("OutcomeKind(%d)", int(k))
 }
 
-// A Token is the secret that stands for a session. It prints as
-// [session token] whatever the verb; Reveal gives the text. Do not keep one in
-// an unexported field of a struct that is printed: there fmt does not ask it.
+// A Token is the secret that stands for a session. It prints as [session token], but not from an unexported
+// field.
 type Token string
 
 // Reveal returns the token itself: for a [Transport], never for a log.
@@ -62,5 +53,5 @@ func (t Token) Reveal() string { return string(t) }
 // Format implements [fmt.Formatter].
 func (t Token) Format(f fmt.State, _ rune) { io.WriteString(f, "[session token]") }
 
-// MarshalText keeps the token out of JSON and of slog.
+// MarshalText keeps the token out of JSON and slog.
 func (t Token) MarshalText() ([]byte, error) { return []byte("[session token]"), nil }

@@ -17,41 +17,19 @@ import (
 type RedisConfig struct {
 	_ [0]func() // keyed literals only
 
-	// Prefix is put before every key: stores with different prefixes share a
-	// database and see nothing of each other. Default "session:". A {hash tag}
-	// in it puts all sessions on one node of a cluster.
-	Prefix string
-
-	// NoPrefix stores under the bare keys, for the format of another program
-	// that has no prefix. Keys then lists all that the database holds.
-	NoPrefix bool
-
-	// SwapOnce forbids the client to send a CompareAndSwap again whose reply
-	// was lost: that is ErrUnavailable then. For a [Layout] that has no room
-	// for Record.Writes, by which the Manager recognises its own write.
+	Prefix   string // is put before every key, so that stores can share a database. Default: "session:"
+	NoPrefix bool   // stores under the bare keys; Keys then lists all that the database holds
+	// SwapOnce makes it [ErrUnavailable] if the reply to a CompareAndSwap is lost; otherwise the client sends it
+	// again. It is for a [Layout] without room for Record.Writes.
 	SwapOnce bool
-
-	// Timeout bounds every operation, the wait for a connection and the
-	// client's own retries included: a server that accepts and never answers
-	// costs a request this long and no longer. A nearer deadline of the
-	// caller's context wins. Default one second; negative is refused. Keep the
-	// client's ReadTimeout above it, or a command that the client has sent
-	// again may arrive a second time, late.
+	// Timeout bounds every operation, the wait for a connection and the client's retries included. A nearer deadline
+	// of the context wins. Default: one second; negative is refused. Keep the client's ReadTimeout above it.
 	Timeout time.Duration
 }
 
-// RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one
-// behind Sentinel, or a cluster. Its methods are safe for concurrent use; each
-// operation is one round trip.
-//
-// Its promises hold on the one master that owns a key. A failover may undo the
-// last writes that had not reached a replica, a deletion among them.
-//
-// A write is at-least-once (but see [RedisConfig].SwapOnce): the client repeats
-// one whose reply was lost, so a Create may find its own value ([ErrExists]) and a CompareAndSwap its own
-// data ([ErrConflict]) or nothing ([ErrNotFound]). After [ErrUnavailable] a
-// write may still be applied, seconds later with a client that keeps no
-// deadline.
+// RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
+// It is safe for concurrent use; each operation is one round trip. A failover may undo the last writes. See
+// docs/redis.md.
 type RedisStore struct {
 	rdb     redis.UniversalClient
 	prefix  string
@@ -94,15 +72,8 @@ else
 end
 return 1`
 
-// NewRedisStore returns a store on rdb, which stays the caller's: it is never
-// closed here, nor changed. What cannot work is reported by
-// [RedisStore.Validate], which New calls, and by every operation.
-//
-// By default a client of go-redis does not keep a deadline on its connections.
-// Each operation then runs in a goroutine, of which a store has at most 512,
-// and the caller stops waiting in time. A *redis.Client, also one from
-// NewFailoverClient, whose options say ContextTimeoutEnabled keeps it by
-// itself: set that, it spares the goroutine and the switches to and from it.
+// NewRedisStore returns a store on rdb, which it neither changes nor closes. What cannot work is the error
+// of [RedisStore.Validate] and of every operation.
 func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s := &RedisStore{
 		rdb:     rdb,
@@ -125,20 +96,13 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	return s
 }
 
-// Timeout is what bounds one operation, see [RedisConfig].
+// Timeout implements [Timed] with [RedisConfig].Timeout.
 func (s *RedisStore) Timeout() time.Duration { return s.timeout }
 
-// Validate reports what cannot work with the client or the configuration, all
-// of it at once, each with its remedy: no client, a Ring, reads from replicas,
-// a negative Timeout. It cannot see that a FailoverClient is ReplicaOnly, nor
-// what an AutoPipeliner is built on.
+// Validate implements [Validator] for the client and the RedisConfig.
 func (s *RedisStore) Validate() error { return s.invalid }
 
-// Load implements [Store]. With touch > 0 it is one GETEX. A server that
-// refuses it with NOREPLICAS, MISCONF or READONLY can still read: then, and
-// with touch 0, it is GET and PTTL in one round trip, and left is what the
-// server says. A key that somebody has robbed of its expiry never ends: left
-// is the largest Duration, and the next touch or write gives it one again.
+// Load implements [Store] with GETEX, or with GET and PTTL if touch is 0.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	l := redisLoad{key: s.prefix + key, touch: touch}
 	if s.slots != nil || s.invalid != nil {
@@ -199,8 +163,7 @@ func peekRedis(ctx context.Context, rdb redis.UniversalClient, key string) ([]by
 	}
 }
 
-// Create implements [Store] with one SET NX. A ttl under a millisecond counts
-// as one.
+// Create implements [Store] with SET NX.
 func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
 	if ttl <= 0 {
 		return errNoTTL(ttl)
@@ -215,8 +178,7 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 	return err
 }
 
-// CompareAndSwap implements [Store] with one EVALSHA. Every value begins with
-// an empty prefix. Deleting works when memory is full.
+// CompareAndSwap implements [Store] with EVALSHA.
 func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
 	args := []any{s.keep(prefix)}
 	if data != nil {
@@ -256,7 +218,7 @@ type once struct{ redis.Cmder }
 
 func (once) NoRetry() bool { return true }
 
-// Delete implements [Store] with one DEL.
+// Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
 	_, err := withinTimeout(ctx, s, func(ctx context.Context) (int64, error) {
 		return s.rdb.Del(ctx, s.prefix+key).Result()

@@ -13,16 +13,9 @@ import (
 // scanCount is how many keys the server looks at in one step of Keys.
 const scanCount = 500
 
-// Keys lists every key in the store, without the prefix, in no order, each
-// once. It is for maintenance, not for requests: it walks the keyspace of
-// every master with SCAN, in steps that do not block the server, and remembers
-// what it has listed, some hundred bytes a key.
-//
-// A key that comes, goes or moves between nodes meanwhile may be missing, and
-// one that is listed may be gone when it is used. Each step is bounded by
-// Timeout, the whole by ctx alone. An error is the last pair. An AutoPipeliner
-// cannot reach each master of a cluster and gives an error: there, build a
-// store on the ClusterClient.
+// Keys lists every key in the store once, without the prefix, for maintenance: it scans every master. A key
+// that comes, goes or moves meanwhile may be missing. Timeout bounds each step, ctx the whole. An error is
+// the last pair.
 func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		masters, err := s.masters(ctx)

@@ -5,54 +5,30 @@ import (
 	"time"
 )
 
-// A Store keeps bytes under keys until they expire.
-//
-// It sees opaque keys and opaque bytes, never a token or a session. All four
-// methods are safe for concurrent use; each is atomic for its key. Bytes
-// handed in are not kept after the call returns, bytes handed out belong to
-// the caller. A cancelled context gives [context.Canceled] and never
-// [ErrUnavailable]; a store that did not answer in time, for its own reasons or
-// because a deadline has passed, gives an error that wraps ErrUnavailable or
-// [context.DeadlineExceeded]. A ttl or touch below the store's resolution
-// counts as the smallest one. Keys are arbitrary bytes, 200 at the most.
-//
-// A Store may also implement [Timed] and [Validator].
-//
-// Package storetest checks an implementation against this contract.
+// A Store keeps bytes under keys until they expire. It is safe for concurrent use and atomic for each key
+// of up to 200 arbitrary bytes. Bytes handed in are not kept; those handed out are the caller's. A ttl or
+// touch below the store's resolution is rounded up to it. A cancelled context gives [context.Canceled]; no
+// answer in time an error that wraps [ErrUnavailable] or [context.DeadlineExceeded]. It may also be [Timed]
+// and a [Validator]. Package storetest tests it.
 type Store interface {
-	// Load returns the value under key and the time until it expires.
-	// With touch > 0 it restarts the expiry at touch, in the same step, and
-	// left is touch; a store that can read but for the moment not touch
-	// returns what is really left. With touch 0 or less it leaves the expiry
-	// alone.
-	// Nothing there, or expired: [ErrNotFound].
+	// Load returns the value under key and the time until it expires; nothing there is [ErrNotFound]. With touch > 0
+	// it restarts the expiry at touch in the same step, and left is touch, or the rest if the store can only read.
 	Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error)
-
-	// Create stores data under key for ttl if nothing is there, else it
-	// changes nothing and returns [ErrExists]. A ttl of zero or less is an
-	// error: nothing is ever stored without an expiry.
+	// Create stores data under key for ttl, or returns [ErrExists]. A ttl of zero or less is an error.
 	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error
-
-	// CompareAndSwap replaces the value under key by data, for ttl, if the
-	// value begins with prefix; with nil data it deletes it (ttl is then
-	// ignored; empty data that is not nil is stored). Every value begins with
-	// an empty prefix. If the value begins otherwise, nothing changes and the
-	// result is the current value with [ErrConflict]; if nothing is there,
-	// [ErrNotFound]: CompareAndSwap never creates a key.
+	// CompareAndSwap replaces the value under key by data, for ttl, if the value begins with prefix, which may be
+	// empty; nil data deletes it. If the value begins otherwise, nothing changes and the result is the current value
+	// with [ErrConflict]; if nothing is there, [ErrNotFound].
 	CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error)
-
-	// Delete removes key. Nothing there is no error.
-	Delete(ctx context.Context, key string) error
+	Delete(ctx context.Context, key string) error // nothing there is no error
 }
 
-// A Timed store tells the Manager how long one load or one save may take in all. Otherwise that is one
-// second.
+// A Timed store says how long one load or save may take; otherwise one second.
 type Timed interface {
 	Timeout() time.Duration
 }
 
-// A Validator is a [Store], [Codec], [Transport] or [Layout] that can tell what is wrong with itself. [New]
-// asks it and returns its error.
+// A Validator is a [Store], [Codec], [Transport] or [Layout] that [New] validates.
 type Validator interface {
 	Validate() error
 }

@@ -2,54 +2,29 @@ package sessions
 
 import "reflect"
 
-// Defaulted is implemented by a *T whose fresh value is not the zero value:
-// SessionDefaults fills it in for a new session, and for one that was
-// destroyed. A stored record is decoded into a zero T. What it draws at random
-// is drawn again for each visitor until T has changed and is stored.
+// Defaulted is implemented by a *T with default values: SessionDefaults fills them in for a new session and
+// after Destroy, not for a stored one.
 type Defaulted interface{ SessionDefaults() }
 
-// Owned is implemented by a *T that knows whose session it is: SessionOwner
-// returns the user's ID, "" for nobody. It is kept beside T, see [Info].Owner.
-//
-// A save that changes the owner renews the token by itself: to another owner it
-// is [Manager.SignIn] without options, to none it is [Manager.Renew], and
-// AuthenticatedAt is reset. So session fixation (OWASP Session Management) is
-// not a matter of remembering a call. After the response has begun there is no
-// new token: the change is [ErrCommitted]. Where the stored session has another
-// owner than the one that a request loaded, the request's change is not merged
-// into it: [ErrGone].
-//
-// SessionOwner is asked often, of a zero T too, and answers from T alone.
+// Owned is implemented by a *T that knows whose session it is: SessionOwner returns the user's ID, "" for
+// nobody. A save that changes the owner renews the token, against session fixation (OWASP Session
+// Management): to another owner it is [Manager.SignIn], to nobody [Manager.Renew], and AuthenticatedAt is
+// reset. After the header was sent that is [ErrCommitted]; if the stored session has another owner than the
+// loaded one, [ErrGone]. SessionOwner is called often, also on a zero T.
 type Owned interface{ SessionOwner() string }
 
-// Versioned is implemented by a *T whose meaning has changed in a way that
-// adding and removing fields does not cover.
-//
-// SessionVersion returns T's version, the same number always: 1 or more, for a
-// T that was never Versioned was 0. A record of an older version is given to
-// UpgradeSession on a zero T: decode decodes the old data into whatever has the
-// old shape, and may be called more than once; fields that T does not know are
-// not kept. The upgrade alone is no change: it is stored with the next one. Its
-// error, or a panic, is a [*DecodeError]: the visitor starts fresh, and the
-// record stays.
-//
-// A record of a newer version is never overwritten, though Destroy ends it:
-// loading it is [ErrNewerVersion]. While a fleet changes over, old builds answer so for the sessions that
-// new ones have written, and for builds from before T was Versioned every
-// version is newer.
+// Versioned is implemented by a *T whose meaning has changed otherwise than by added and removed fields.
+// SessionVersion returns a constant, 1 or more. UpgradeSession is called on a zero T for the data of an
+// older version, 0 if it had none; decode decodes that into any value. Its error, or a panic, is a
+// [*DecodeError]. Data of a newer version is [ErrNewerVersion]. See docs/builds.md.
 type Versioned interface {
 	SessionVersion() int
 	UpgradeSession(from int, decode func(v any) error) error
 }
 
-// Merging is implemented by a *T that knows better than [ConflictMerge] how two
-// requests' changes go together: counters that add up, sets that unite.
-//
-// MergeSession is called on what this request has made of T, with what the
-// request had loaded and with what is stored now. It brings theirs into its
-// receiver, and the result is saved and becomes *T. All three are values
-// decoded afresh. It is called again when yet another save comes in between, so it changes
-// nothing else. Its error fails the save, unchanged.
+// Merging is implemented by a *T that merges two requests' changes itself. MergeSession brings theirs, the
+// stored T, into its receiver, which this request has made of base. It may be called again, on values
+// decoded afresh, so it changes nothing else. Its error fails the save, unchanged.
 type Merging[T any] interface {
 	MergeSession(base, theirs *T) error
 }

@@ -4,43 +4,19 @@ import (
 	"context"
 )
 
-// Update changes the session as one atomic step, whoever else does so at the
-// same time, in this process or another one: for counters, stocks, lists that
-// grow, whatever is computed from what was there.
+// Update changes the session in one atomic step, also beside other processes: for counters and whatever
+// else depends on the value before.
 //
-//	err := m.Update(ctx, func(s *Session) error {
-//		s.Views++
-//		return nil
-//	})
+// fn gets the live *T: what is stored now, merged with what this request has changed. It may be called
+// several times, each time on a T decoded afresh, so it changes nothing but T, through its argument. What
+// it leaves is stored exactly once when Update returns nil. If it returns an error or panics, nothing is
+// written, *T is as before, and the error comes back unchanged. In fn, verbs return an error, and beginning
+// the response panics.
 //
-// fn is given the live *T, with what is stored now and what this request has
-// changed so far, merged as [Config].OnConflict says. What it leaves there is
-// stored when Update returns nil, exactly once. Where another process has been quicker,
-// fn is called again on what that one has stored: it may run any number of
-// times, so it changes T alone, and forgets at each start what it counted
-// outside. Work through its argument, not through a pointer into T from before:
-// T is decoded afresh for each call, and its unexported fields and those tagged
-// "-" are lost.
-//
-// If fn returns an error, nothing is written, *T is what it was before Update,
-// and the error comes back unchanged; so it is for a panic, which goes on. What
-// fn refuses is what is stored: where that is only what the request has loaded
-// before, Update looks again, and asks fn once more if it has changed.
-//
-// Writers of one session in one process take turns, and one command is enough
-// for each. Between processes each tries again after a pause of random length.
-// Update neither waits nor tries again after the deadline of ctx, nor when for
-// twice the store's Timeout nobody in this process has got anything written: that is
-// [ErrConflict]. Like the other verbs it does not stop when ctx is cancelled. A session that was not
-// stored is, if fn has changed T: that is [ErrCommitted] after the header has
-// gone. The other errors are those of [Manager.Save]; after [ErrUnavailable]
-// nobody knows whether it was stored, and calling Update again may do it twice.
-//
-// Update is safe to call from several goroutines of one request, as long as
-// none of them uses *T otherwise meanwhile. fn must be quick, for others wait.
-// In it the verbs return an error, and beginning the response panics; it must
-// not wait for another goroutine that does either, nor update the same session
-// through another context.
+// Writers of one session take turns, so fn must be quick. [ErrConflict] means that ctx's deadline passed,
+// or that nobody in this process could write for twice the store's Timeout. After [ErrUnavailable] the
+// change may be stored: another call may do it twice. Several goroutines of one request may call Update
+// while none uses *T otherwise.
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 	until, _ := ctx.Deadline()
 	return m.core.do(ctx, opUpdate, func(ctx context.Context, s *session) error {

@@ -8,38 +8,22 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Save saves the session now instead of at the first byte of the response, and
-// tells the caller whether that worked. It does nothing if T has not changed.
-//
-// Like every verb it is done when it returns nil; it does not stop when ctx is
-// cancelled, for a client that hangs up must not lose what it did; and it
-// returns [ErrUnavailable] after the store's Timeout, which begins when the
-// writers of this session before it in this process are done, [ErrGone] if the session
-// ended meanwhile, [ErrTooLarge], [ErrConflict], [ErrCommitted] for a new
-// session after the header has gone, and [ErrNoSession] for a context without
-// one.
-//
-// After an error the response is the handler's: the automatic save no longer
-// replaces it. It still saves what the handler has mended in *T, for one that
-// was too large say, but it does not ask a store again that was unavailable.
-//
-// Verbs run one at a time. Touch and Info may run beside the handler; the others
-// read or write *T, and those that make or void a token the response header,
-// which both belong to the request's goroutine.
+// Save saves the session now, if T has changed, instead of before the first byte of the response. Every
+// verb is done when it returns nil, and does not stop when ctx is cancelled. Its errors are
+// [ErrUnavailable] after the store's Timeout, [ErrGone], [ErrTooLarge], [ErrConflict], [ErrCommitted] for a
+// new session after the header was sent, and [ErrNoSession]; after one, the response is the handler's
+// (docs/errors.md). Verbs belong to the request's goroutine; only Touch and Info may run beside it.
 func (m *Manager[T]) Save(ctx context.Context) error {
 	return m.core.do(ctx, opSave, func(ctx context.Context, s *session) error { return s.commit(ctx) })
 }
 
-// Reload replaces *T by what is stored now and restarts the idle timeout. What
-// the request had changed is lost. A session that was never stored becomes
-// fresh.
+// Reload replaces *T by what is stored now and restarts the idle timeout. What the request had changed is
+// lost.
 func (m *Manager[T]) Reload(ctx context.Context) error {
 	return m.core.do(ctx, opReload, within((*session).reload))
 }
 
-// Touch restarts the idle timeout, as loading the session did: for a handler
-// that runs long, or a request that [Config].Passive made passive. It does
-// nothing for a session that was never stored.
+// Touch restarts the idle timeout, for a long request or a [Config].Passive one.
 func (m *Manager[T]) Touch(ctx context.Context) error {
 	return m.core.do(ctx, opTouch, within((*session).touch))
 }
@@ -47,23 +31,14 @@ func (m *Manager[T]) Touch(ctx context.Context) error {
 // A SignInOption changes what [Manager.SignIn] does.
 type SignInOption int
 
-// Remembered gives the session the timeouts of [Config].Remember and a cookie
-// that persists. A sign-in without it takes both away again.
+// Remembered sets [Config].Remember's timeouts and makes the cookie persist.
 const Remembered SignInOption = 1
 
-// SignIn says that the user has just proved who they are. The session gets a
-// new token, which ends session fixation (OWASP Session Management, ASVS 5.0
-// 7.2.4); CreatedAt, and with it the Lifetime, and AuthenticatedAt restart.
-// *T keeps its content: write the user into it before, and reset what an
-// anonymous visitor may not hand on.
-//
-// From the moment SignIn has claimed the session the old token is refused. If
-// the response with the new one is lost, the user signs in again. SignIn
-// stores a session that was not.
-//
-// If it fails, what the handler wrote into T is not stored, by the automatic
-// save neither: nobody is signed in under the token from before. That holds
-// until a SignIn or Renew succeeds, or Reload or Destroy resets T.
+// SignIn says that the user has just proved who they are. The session gets a new token, against session
+// fixation (OWASP Session Management, ASVS 5.0 7.2.4), and the old one is refused; CreatedAt, the deadlines
+// and AuthenticatedAt restart. *T keeps its content: write the user into it before, and reset what an
+// anonymous visitor may not hand on. A session that was not stored is stored. If SignIn fails, nothing is
+// saved until a SignIn or Renew succeeds, or Reload or Destroy resets T.
 func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	return m.core.do(ctx, opSignIn, func(ctx context.Context, s *session) error {
 		r := signIn(s.began, slices.Contains(opts, Remembered))
@@ -80,10 +55,9 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	})
 }
 
-// Renew gives the session a new token and leaves everything else, deadlines
-// included: after any change of privilege (ASVS 5.0 7.2.4). Like SignIn it
-// refuses the old token at once, and if it fails nothing is stored. A session
-// that was never stored is saved, if T has changed: there is no token to replace.
+// Renew gives the session a new token and keeps everything else, deadlines included: after any change of
+// privilege (ASVS 5.0 7.2.4). A failure is as with SignIn. A session that was never stored is saved if T
+// has changed.
 func (m *Manager[T]) Renew(ctx context.Context) error {
 	return m.core.do(ctx, opRenew, func(ctx context.Context, s *session) error {
 		if !s.stored.Stored() {
@@ -102,21 +76,15 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 	return s.write(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
 }
 
-// Destroy ends the session: sign-out. The record is gone when it returns nil,
-// also if the token was renewed meanwhile, and the response expires the
-// cookie. A request whose token had been renewed by another one within the
-// last ten seconds ends that session too, and one that carried two valid
-// sessions ends both. *T becomes fresh; writing to it starts a new session.
-//
-// On an error the session lives, and so does its cookie; it is [ErrGone] in a
-// request that took longer than ten seconds and no longer finds the session,
-// which may have been destroyed or renewed.
+// Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
+// renewed it in the last ten seconds, and the response expires the cookie. Of two valid sessions both end.
+// *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that after
+// more than ten seconds it was not found: it has ended or was renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
 	return m.core.do(ctx, opDestroy, within((*session).destroy))
 }
 
-// Info tells what is known about the session besides T; the zero Info if ctx
-// carries none.
+// Info tells what is known about the session besides T; zero if there is none.
 func (m *Manager[T]) Info(ctx context.Context) Info {
 	s := m.core.find(ctx)
 	if s == nil {
