@@ -145,8 +145,8 @@ func (x *exchange) Fail(w http.ResponseWriter, err error) {
 // Interim implements [response.Committer]: what the session has put into the header is for the final
 // response.
 func (x *exchange) Interim(h http.Header) (restore func()) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.mustEnter()
+	defer x.leave()
 	mine := http.Header{}
 	if !x.core.Transport.Write(mine, x.request, x.result()) {
 		return nil
