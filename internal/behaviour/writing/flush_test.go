@@ -50,15 +50,16 @@ func TestFlush(t *testing.T) {
 
 	kit.EachVia(t, "W2 a writer that cannot flush says so, and the response is still to come", func(t *testing.T, via kit.Via) {
 		a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
-		a.Root = http.TimeoutHandler(change(a, func(w http.ResponseWriter, _ *http.Request) {
+		a.Root = http.TimeoutHandler(change(a, func(w http.ResponseWriter, r *http.Request) {
 			kit.WantErr(t, "Flush", http.NewResponseController(w).Flush(), http.ErrNotSupported)
+			kit.OK(t, a.SignIn(r.Context())) // the header is within reach again
 			w.WriteHeader(202)
 			io.WriteString(w, "hello")
 		}), time.Hour, "")
 		if res := a.Browser().Get("/"); res.StatusCode != 202 || res.Text != "hello" || len(res.SetCookies()) != 1 || views(a, res) != 1 {
 			t.Errorf("%d %q %v", res.StatusCode, res.Text, kit.Masked(res.Header))
 		}
-		a.WantEvents(t, sessions.EventCreated)
+		a.WantEvents(t, sessions.EventCreated, sessions.EventSignedIn)
 		a.Server().WantQuiet()
 	})
 

@@ -125,6 +125,7 @@ func TestHijack(t *testing.T) {
 				_, _, err := http.NewResponseController(w).Hijack()
 				kit.WantErr(t, "Hijack", err, http.ErrNotSupported)
 				a.FromContext(r.Context()).Views++
+				kit.OK(t, a.SignIn(r.Context())) // the header is within reach again
 				http.Error(w, "no upgrade", http.StatusUpgradeRequired)
 			})
 			if res := a.Browser().Get("/"); res.StatusCode != 426 || views(a, res) != 2 {

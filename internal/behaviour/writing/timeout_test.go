@@ -280,6 +280,24 @@ func TestTimeoutHandlerAtRandom(t *testing.T) {
 	})
 }
 
+// ending is a context whose deadline passes when passed is closed: a short one
+// may have passed before the handler begins, on a busy machine.
+type ending struct {
+	context.Context
+	passed <-chan struct{}
+}
+
+func (c ending) Done() <-chan struct{} { return c.passed }
+
+func (c ending) Err() error {
+	select {
+	case <-c.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // Outside: the Manager's Handler is within the TimeoutHandler and returns when
 // its handler does.
 func TestTimeoutHandlerOutside(t *testing.T) {
@@ -290,13 +308,17 @@ func TestTimeoutHandlerOutside(t *testing.T) {
 			if stored {
 				token = a.Seed(1)
 			}
-			answered := make(chan struct{})
+			passed, answered := make(chan struct{}), make(chan struct{})
 			inner, returned := returning(change(a, func(w http.ResponseWriter, _ *http.Request) {
+				close(passed)
 				<-answered
 				_, err := io.WriteString(w, "late")
 				kit.WantErr(t, "Write", err, http.ErrHandlerTimeout)
 			}))
-			a.Root = http.TimeoutHandler(inner, soon, "too slow")
+			outer := http.TimeoutHandler(inner, time.Hour, "too slow")
+			a.Root = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				outer.ServeHTTP(w, r.WithContext(ending{r.Context(), passed}))
+			})
 			res := a.Browser().As(token).Get("/")
 			close(answered)
 			<-returned
