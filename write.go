@@ -44,7 +44,7 @@ type change struct {
 // process with one write on its way at a time needs one entry in the record to
 // recognise it by when its reply is lost.
 func (s *session) write(ctx context.Context, c *change) (err error) {
-	m, key, written, met := s.m, s.key, false, false
+	m, key, written := s.m, s.key, false
 	last, err := m.queue.Enter(key, 2*m.budget, c.until)
 	switch {
 	case errors.Is(err, queue.ErrBusy):
@@ -57,7 +57,7 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 		if errors.Is(err, ErrUnavailable) && !c.callers {
 			down = fmt.Errorf("%w, as another request of this session has just found; nothing was sent", ErrUnavailable)
 		}
-		m.queue.Leave(key, last, written, met, down)
+		m.queue.Leave(key, last, written, down)
 	}()
 	defer s.putBack(c)
 	defer func() { // after a panic too, but not where the copy may be all there is
@@ -92,7 +92,7 @@ func (s *session) write(ctx context.Context, c *change) (err error) {
 			s.done(c, &next)
 			return nil
 		case err == nil:
-			met, last = true, found
+			last = found
 			found, err = s.retry(ctx, c, found, try)
 		case !current && refused(err):
 			found, err = s.peer(ctx, err, &at)
