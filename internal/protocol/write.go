@@ -83,13 +83,13 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 		return result, e.store.check(s.app, replacing, err)
 	}
 	w := writing{s: s, Change: c, began: time.Now(), name: e.writeName()}
-	written, met := false, false
+	written := false
 	defer func() {
 		var down error
 		if errors.Is(err, ErrUnavailable) && !w.composeFailed {
 			down = fmt.Errorf("%w, as another request of this session has just found; nothing was sent", ErrUnavailable)
 		}
-		e.queue.Leave(key, last, written, met, down)
+		e.queue.Leave(key, last, written, down)
 	}()
 	defer func() { // after a panic too, but not where the pending copy may be all there is
 		if !written && !w.claimUnanswered && (w.composeFailed || !errors.Is(err, ErrUnavailable)) {
@@ -122,7 +122,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 			w.adopt()
 			return w.result, nil
 		case err == nil: // another write came first
-			met, last = true, other
+			last = other
 			other, err = w.retry(ctx, other, try)
 		case !current && isRefusal(err):
 			other, err = w.recheck(ctx, err, &found)

@@ -1,80 +1,77 @@
-// Package queue lets the writers of one key go one at a time, in the order in which they came, and hands
-// what one has written to the next.
+// Package queue lets the writers of one key in this process take turns, in the order in which they came,
+// and hands what one has written to the next.
 package queue
 
 import (
 	"errors"
-	"hash/maphash"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 )
 
-// ErrBusy says that a writer has lost patience with those before it.
-var ErrBusy = errors.New("others have been writing all the time")
+// ErrBusy says that a writer has waited for its turn until its time was up.
+var ErrBusy = errors.New("no turn within the time limit")
 
-// A Queue holds the writers of any number of keys. Its zero value is ready. It holds no value of a key
-// that nobody writes.
-type Queue struct {
-	mu      sync.Mutex
-	lines   map[string]*line
-	seed    maphash.Seed
-	tenures [64]tenure // of the keys written last, by hash
-}
-
-// A tenure is a time in which this process wrote a key again and again, without
-// so much as a breath for others to get in.
-type tenure struct {
-	key              string
-	since, last, met time.Time // met: when another process was quicker the last time
-}
-
+// A process that has written a key busyWrites times within one period pauses at the start of the next.
+// Periods go by the clock, so all processes whose clocks agree pause at the same time.
 const (
-	tenureLength = 50 * time.Millisecond
-	breath       = 5 * time.Millisecond
+	periodLength = 100 * time.Millisecond
+	pauseLength  = 6 * time.Millisecond
+	busyWrites   = 10
 )
 
-// A line is the writers of one key: one that has its turn, and those who wait for it.
-type line struct {
-	waiting  []chan turn
-	patience time.Duration
-	progress time.Time // when the last one has written
+// A Queue holds the writers of any number of keys. Its zero value is ready. It forgets a key when somebody
+// comes to any key in a later period, unless that one is taken or busy.
+type Queue struct {
+	mu     sync.Mutex
+	keys   map[string]*writers
+	period time.Time // the start of the current one
+}
+
+// writers are those of one key.
+type writers struct {
+	taken    bool        // one of them has its turn
+	waiting  []chan turn // of the others, in order; empty unless taken
+	progress time.Time   // of the last write, or the first turn since nobody was waiting
+	writes   int         // in the current period
+	busy     bool        // there were busyWrites in the period before
 }
 
 type turn struct {
-	last []byte
-	rest time.Duration // to step back for
-	err  error
+	last  []byte
+	pause time.Duration // before the turn
+	err   error
 }
 
 // Enter waits until it is the caller's turn at key and returns what the writer before has left; nil if
 // there was none. A turn ends with [Queue.Leave].
 //
-// A process that has been writing a key for a whole tenure steps back before its next turn, for a random
-// part of patience: a two-hundredth at the most, a fiftieth where others have been met. Otherwise a process that is farther from the store, or slower,
-// would find the key changed each time it comes, and starve.
+// A process that writes a key often makes a pause before some of its turns. A swap succeeds only if nobody
+// has written since its writer read the value; a process that needs longer for this than the others leave
+// between two writes would fail each time.
 //
-// Whoever waits does so for as long as those before get on: it is ErrBusy if none of them has written for
-// so long as patience, or at the time until, if that is not zero. If one of them could not reach what it
+// A writer waits as long as those before it make progress: it is ErrBusy if none of them has written
+// anything for timeLimit, or at the time until, if that is not zero. If one of them could not reach what it
 // writes to, its error is that of all who wait behind it: their own attempts would fail one after
 // another, and the waits add up.
-func (q *Queue) Enter(key string, patience time.Duration, until time.Time) (last []byte, err error) {
+func (q *Queue) Enter(key string, timeLimit time.Duration, until time.Time) (last []byte, err error) {
 	q.mu.Lock()
-	if q.lines == nil {
-		q.lines, q.seed = map[string]*line{}, maphash.MakeSeed()
+	now := q.now()
+	w := q.keys[key]
+	if w == nil {
+		w = &writers{}
+		q.keys[key] = w
 	}
-	l := q.lines[key]
-	if l == nil {
-		q.lines[key] = &line{patience: patience, progress: time.Now()}
-		rest := q.rest(key, patience)
+	if !w.taken {
+		w.taken, w.progress = true, now
+		wait := q.pause(w, now)
 		q.mu.Unlock()
-		time.Sleep(rest)
+		time.Sleep(wait)
 		return nil, nil
 	}
 	ready := make(chan turn, 1)
-	l.waiting = append(l.waiting, ready)
-	wait := l.left(patience, until)
+	w.waiting = append(w.waiting, ready)
+	wait := w.left(timeLimit, until)
 	q.mu.Unlock()
 
 	timer := time.NewTimer(wait)
@@ -82,77 +79,79 @@ func (q *Queue) Enter(key string, patience time.Duration, until time.Time) (last
 	for {
 		select {
 		case t := <-ready:
-			time.Sleep(t.rest)
+			time.Sleep(t.pause)
 			return t.last, t.err
 		case <-timer.C:
 		}
 		q.mu.Lock()
-		wait = l.left(patience, until)
-		if i := slices.Index(l.waiting, ready); i >= 0 && wait <= 0 {
-			l.waiting = slices.Delete(l.waiting, i, i+1)
+		wait = w.left(timeLimit, until)
+		if i := slices.Index(w.waiting, ready); i >= 0 && wait <= 0 {
+			w.waiting = slices.Delete(w.waiting, i, i+1)
 			q.mu.Unlock()
 			return nil, ErrBusy
 		}
 		q.mu.Unlock()
-		timer.Reset(max(wait, 0)) // or it is our turn just now
+		timer.Reset(max(wait, 0)) // where wait is over the turn has just come
 	}
 }
 
-// rest ends this process's tenure of key if it has been one, and says how long
-// it is to step back: longer where others are known to want the key.
-func (q *Queue) rest(key string, patience time.Duration) time.Duration {
-	t := q.tenure(key)
+// Leave ends the turn at key. The next writer gets last; wrote says that this one has written it. With an
+// err nobody is next: all who wait get it.
+func (q *Queue) Leave(key string, last []byte, wrote bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now, w := q.now(), q.keys[key]
+	if wrote {
+		w.progress = now
+		w.writes++
+	}
+	if err == nil && len(w.waiting) > 0 {
+		next := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		next <- turn{last: last, pause: q.pause(w, now)}
+		return
+	}
+	for _, ready := range w.waiting {
+		ready <- turn{err: err}
+	}
+	w.taken, w.waiting = false, nil
+}
+
+// now returns the time. If a new period has begun, it forgets the keys that are neither taken nor busy.
+func (q *Queue) now() time.Time {
 	now := time.Now()
-	if t.key != key || now.Sub(t.last) > breath || now.Sub(t.since) < tenureLength {
+	start := now.Truncate(periodLength)
+	if start.Equal(q.period) {
+		return now
+	}
+	if q.keys == nil {
+		q.keys = map[string]*writers{}
+	}
+	follows := start.Equal(q.period.Add(periodLength))
+	for key, w := range q.keys {
+		w.busy, w.writes = follows && w.writes >= busyWrites, 0
+		if !w.taken && !w.busy {
+			delete(q.keys, key)
+		}
+	}
+	q.period = start
+	return now
+}
+
+// pause is what is left of the pause at the start of the current period; it is
+// not positive where there is none.
+func (q *Queue) pause(w *writers, now time.Time) time.Duration {
+	if !w.busy {
 		return 0
 	}
-	most := patience / 200
-	if now.Sub(t.met) < patience {
-		most = patience / 50
-	}
-	*t = tenure{key: key, met: t.met}
-	return rand.N(most + 1)
+	return q.period.Add(pauseLength).Sub(now)
 }
 
-func (q *Queue) tenure(key string) *tenure {
-	return &q.tenures[maphash.String(q.seed, key)%uint64(len(q.tenures))]
-}
-
-func (l *line) left(patience time.Duration, until time.Time) time.Duration {
-	wait := time.Until(l.progress.Add(patience))
+// left is for how long a writer goes on waiting.
+func (w *writers) left(timeLimit time.Duration, until time.Time) time.Duration {
+	wait := time.Until(w.progress.Add(timeLimit))
 	if !until.IsZero() {
 		wait = min(wait, time.Until(until))
 	}
 	return wait
-}
-
-// Leave ends the turn at key. The next one gets last; wrote says that it was written just now, met that
-// another process has been quicker in between. With an err there is no next one: it goes to all who wait.
-func (q *Queue) Leave(key string, last []byte, wrote, met bool, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	l := q.lines[key]
-	if wrote {
-		now, t := time.Now(), q.tenure(key)
-		if t.key != key {
-			*t = tenure{key: key}
-		}
-		if now.Sub(t.last) > breath {
-			t.since = now
-		}
-		if met {
-			t.met = now
-		}
-		l.progress, t.last = now, now
-	}
-	if err == nil && len(l.waiting) > 0 {
-		next := l.waiting[0]
-		l.waiting = l.waiting[1:]
-		next <- turn{last: last, rest: q.rest(key, l.patience)}
-		return
-	}
-	delete(q.lines, key)
-	for _, ready := range l.waiting {
-		ready <- turn{err: err}
-	}
 }

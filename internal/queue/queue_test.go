@@ -13,312 +13,306 @@ import (
 	"github.com/typedsessions/sessions/internal/queue"
 )
 
-// A line is a queue in a bubble, and who has come how far in it.
-type line struct {
-	queue.Queue
-	t     *testing.T
-	start time.Time
-	all   sync.WaitGroup
-	mu    sync.Mutex
-	log   []string
-}
-
-// run runs f in a bubble; afterwards nobody may wait, and nothing may be left.
-func run(t *testing.T, name string, f func(l *line)) {
-	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			l := &line{t: t, start: time.Now()}
-			f(l)
-			l.all.Wait()
-			if n := l.Lines(); n != 0 {
-				t.Errorf("%d keys are left that nobody writes", n)
-			}
-		})
-	})
-}
-
-func (l *line) note(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.log = append(l.log, fmt.Sprintf(format, args...)+" at "+time.Since(l.start).String())
-}
-
-// want compares what was noted, of what happens at one time in any order.
-func (l *line) want(want ...string) {
-	l.t.Helper()
-	l.all.Wait()
-	if !slices.Equal(l.log, want) {
-		l.t.Errorf("\n got %q\nwant %q", l.log, want)
-	}
-}
-
-// A writer takes a turn and notes what becomes of it.
-type writer struct {
-	name     string
-	key      string // or "k"
-	patience time.Duration
-	until    time.Duration // since the start; 0 is never
-	takes    time.Duration // its turn
-	idle     bool          // it writes nothing in it
-	err      error
-}
-
-// go_ starts a writer, and returns when it stands in line.
-func (l *line) go_(w writer) {
-	if w.key == "" {
-		w.key = "k"
-	}
-	var until time.Time
-	if w.until > 0 {
-		until = l.start.Add(w.until)
-	}
-	l.all.Go(func() {
-		last, err := l.Enter(w.key, w.patience, until)
-		if err != nil {
-			l.note("%s: %v", w.name, err)
-			return
-		}
-		l.note("%s after %q", w.name, last)
-		time.Sleep(w.takes)
-		l.Leave(w.key, []byte(w.name), !w.idle, false, w.err)
-	})
-	synctest.Wait()
-}
-
 const (
 	second = time.Second
 	tenth  = second / 10
 )
 
-func TestTurns(t *testing.T) {
-	run(t, "writers go in the order in which they come, each with what the one before has left", func(l *line) {
-		for _, name := range []string{"a", "b", "c", "d"} {
-			l.go_(writer{name: name, patience: second, takes: tenth})
-		}
-		l.want(`a after "" at 0s`, `b after "a" at 100ms`, `c after "b" at 200ms`, `d after "c" at 300ms`)
-	})
+var errDown = errors.New("down")
 
-	run(t, "who comes later than all have gone has nobody before", func(l *line) {
-		l.go_(writer{name: "a", patience: second})
-		l.all.Wait()
-		l.go_(writer{name: "b", patience: second})
-		l.want(`a after "" at 0s`, `b after "" at 0s`)
-	})
-
-	run(t, "who has written nothing hands on what it leaves all the same", func(l *line) {
-		for _, name := range []string{"a", "b", "c"} {
-			l.go_(writer{name: name, patience: second, takes: tenth, idle: true})
-		}
-		l.want(`a after "" at 0s`, `b after "a" at 100ms`, `c after "b" at 200ms`)
-	})
-
-	run(t, "who leaves nothing hands on nothing", func(l *line) {
-		_, err := l.Enter("k", second, time.Time{})
-		l.go_(writer{name: "b", patience: second})
-		l.Leave("k", nil, false, false, nil)
-		if err != nil {
-			l.t.Error(err)
-		}
-		l.want(`b after "" at 0s`)
-	})
-
-	run(t, "writers of other keys do not wait", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: tenth})
-		l.go_(writer{name: "b", key: "other", patience: second, takes: tenth})
-		l.go_(writer{name: "c", key: "", patience: second})
-		l.go_(writer{name: "d", key: "other", patience: second})
-		if n := l.Lines(); n != 2 {
-			l.t.Errorf("%d keys, want 2", n)
-		}
-		l.all.Wait()
-		slices.Sort(l.log)
-		l.want(`a after "" at 0s`, `b after "" at 0s`, `c after "a" at 100ms`, `d after "b" at 100ms`)
-	})
+// A writer takes one turn.
+type writer struct {
+	name      string
+	key       string        // or "k"
+	comes     time.Duration // since the start
+	timeLimit time.Duration // or a second
+	until     time.Duration // since the start; 0 is never
+	takes     time.Duration // its turn
+	idle      bool          // it writes nothing
+	err       error         // its turn ends with
 }
 
-func TestPatience(t *testing.T) {
-	run(t, "who waits gives up when for so long as its patience nothing was written", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: 3 * second})
-		time.Sleep(4 * tenth)
-		l.go_(writer{name: "b", patience: second})
-		l.go_(writer{name: "c", patience: 2 * second})
-		l.want(`a after "" at 0s`, "b: "+queue.ErrBusy.Error()+" at 1s", "c: "+queue.ErrBusy.Error()+" at 2s")
-	})
-
-	run(t, "who gives up is no more in the way of those behind", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: 3 * second})
-		l.go_(writer{name: "b", patience: second})
-		l.go_(writer{name: "c", patience: 5 * second})
-		l.want(`a after "" at 0s`, "b: "+queue.ErrBusy.Error()+" at 1s", `c after "a" at 3s`)
-	})
-
-	run(t, "a hundred writers that take nine tenths of it each get their turns", func(l *line) {
-		var want []string
-		for i := range 100 {
-			last := ""
-			if i > 0 {
-				last = fmt.Sprint(i - 1)
+// turns lets each writer take its turn and returns what becomes of them, in the order in which it happens.
+func turns(t *testing.T, writers []writer) (log []string) {
+	var q queue.Queue
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	start := time.Now()
+	note := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		log = append(log, fmt.Sprintf(format, args...)+" at "+time.Since(start).String())
+	}
+	for _, w := range writers {
+		key, timeLimit, until := w.key, w.timeLimit, time.Time{}
+		if key == "" {
+			key = "k"
+		}
+		if timeLimit == 0 {
+			timeLimit = second
+		}
+		if w.until > 0 {
+			until = start.Add(w.until)
+		}
+		time.Sleep(time.Until(start.Add(w.comes)))
+		all.Go(func() {
+			last, err := q.Enter(key, timeLimit, until)
+			if err != nil {
+				note("%s: %v", w.name, err)
+				return
 			}
-			l.go_(writer{name: fmt.Sprint(i), patience: second, takes: 9 * tenth})
-			want = append(want, fmt.Sprintf("%d after %q at %v", i, last, time.Duration(i)*9*tenth))
-		}
-		l.want(want...)
-	})
-
-	run(t, "turns in which nothing is written do not count", func(l *line) {
-		for _, name := range []string{"a", "b", "c"} {
-			l.go_(writer{name: name, patience: second, takes: 9 * tenth, idle: true})
-		}
-		l.want(`a after "" at 0s`, `b after "a" at 900ms`, "c: "+queue.ErrBusy.Error()+" at 1s")
-	})
-
-	run(t, "a write lets those behind wait on, in a turn that follows too", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: 9 * tenth})
-		l.go_(writer{name: "b", patience: second, takes: 9 * tenth, idle: true})
-		l.go_(writer{name: "c", patience: second, takes: tenth})
-		l.want(`a after "" at 0s`, `b after "a" at 900ms`, `c after "b" at 1.8s`)
-	})
-
-	run(t, "who waits gives up at its deadline, whatever is written", func(l *line) {
-		for i := range 10 {
-			l.go_(writer{name: fmt.Sprint(i), patience: second, takes: 2 * tenth})
-		}
-		l.go_(writer{name: "late", patience: second, until: 5 * tenth})
-		l.all.Wait()
-		if got, want := l.log[3], "late: "+queue.ErrBusy.Error()+" at 500ms"; got != want || len(l.log) != 11 {
-			l.t.Errorf("%q of %d, want %q", got, len(l.log), want)
-		}
-	})
-
-	run(t, "a deadline that has passed waits for nobody", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: second})
-		time.Sleep(tenth)
-		l.go_(writer{name: "b", patience: second, until: tenth / 2})
-		l.want(`a after "" at 0s`, "b: "+queue.ErrBusy.Error()+" at 100ms")
-	})
-
-	run(t, "a deadline beyond patience does not prolong it", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: 2 * second})
-		l.go_(writer{name: "b", patience: second, until: time.Hour})
-		l.want(`a after "" at 0s`, "b: "+queue.ErrBusy.Error()+" at 1s")
-	})
+			note("%s after %q", w.name, last)
+			time.Sleep(w.takes)
+			last = []byte(w.name)
+			if w.name == "" {
+				last = nil
+			}
+			q.Leave(key, last, !w.idle, w.err)
+		})
+		synctest.Wait() // it has its turn, or stands behind the former
+	}
+	all.Wait()
+	if n := q.Taken(); n != 0 {
+		t.Errorf("%d keys are taken, and nobody is left", n)
+	}
+	return log
 }
 
-func TestErrors(t *testing.T) {
-	down := errors.New("down")
+func TestTurns(t *testing.T) {
+	busy := ": " + queue.ErrBusy.Error()
+	rows := []struct {
+		name    string
+		writers []writer
+		want    []string
+	}{
+		{
+			"writers go in the order in which they come, each with what the one before has left",
+			[]writer{{name: "a", takes: tenth}, {name: "b", takes: tenth}, {name: "c", takes: tenth}},
+			[]string{`a after "" at 0s`, `b after "a" at 100ms`, `c after "b" at 200ms`},
+		},
+		{
+			"who comes later than all have gone has nobody before",
+			[]writer{{name: "a"}, {name: "b", comes: tenth}},
+			[]string{`a after "" at 0s`, `b after "" at 100ms`},
+		},
+		{
+			"who has written nothing hands on what it leaves all the same",
+			[]writer{{name: "a", takes: tenth, idle: true}, {name: "b", takes: tenth, idle: true}, {name: "c"}},
+			[]string{`a after "" at 0s`, `b after "a" at 100ms`, `c after "b" at 200ms`},
+		},
+		{
+			"who leaves nothing hands on nothing",
+			[]writer{{takes: tenth}, {name: "b"}},
+			[]string{` after "" at 0s`, `b after "" at 100ms`},
+		},
+		{
+			"writers of other keys do not wait",
+			[]writer{{name: "a", takes: 2 * tenth}, {name: "b", key: "other", comes: tenth / 2, takes: tenth}, {name: "c"}, {name: "d", key: "other"}},
+			[]string{`a after "" at 0s`, `b after "" at 50ms`, `d after "b" at 150ms`, `c after "a" at 200ms`},
+		},
 
-	run(t, "an error is at once that of all who wait", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: tenth, err: down})
-		for range 3 {
-			l.go_(writer{name: "b", patience: second, takes: tenth})
-		}
-		l.want(`a after "" at 0s`, "b: down at 100ms", "b: down at 100ms", "b: down at 100ms")
-	})
+		{
+			"who waits gives up when nothing was written for its time limit",
+			[]writer{{name: "a", takes: 3 * second}, {name: "b", comes: 4 * tenth}, {name: "c", timeLimit: 2 * second}},
+			[]string{`a after "" at 0s`, "b" + busy + " at 1s", "c" + busy + " at 2s"},
+		},
+		{
+			"who gives up is no more in the way of those behind",
+			[]writer{{name: "a", takes: 3 * second}, {name: "b"}, {name: "c", timeLimit: 5 * second}},
+			[]string{`a after "" at 0s`, "b" + busy + " at 1s", `c after "a" at 3s`},
+		},
+		{
+			"writers that take nine tenths of the time limit each get their turns",
+			[]writer{{name: "a", takes: 9 * tenth}, {name: "b", takes: 9 * tenth}, {name: "c", takes: 9 * tenth}, {name: "d"}},
+			[]string{`a after "" at 0s`, `b after "a" at 900ms`, `c after "b" at 1.8s`, `d after "c" at 2.7s`},
+		},
+		{
+			"turns in which nothing is written are no progress",
+			[]writer{{name: "a", takes: 9 * tenth, idle: true}, {name: "b", takes: 9 * tenth, idle: true}, {name: "c"}},
+			[]string{`a after "" at 0s`, `b after "a" at 900ms`, "c" + busy + " at 1s"},
+		},
+		{
+			"a write lets those behind wait on, in a turn that follows too",
+			[]writer{{name: "a", takes: 9 * tenth}, {name: "b", takes: 9 * tenth, idle: true}, {name: "c"}},
+			[]string{`a after "" at 0s`, `b after "a" at 900ms`, `c after "b" at 1.8s`},
+		},
+		{
+			"the time limit begins anew where nobody was waiting",
+			[]writer{{name: "a"}, {name: "b", comes: 5 * second, takes: 9 * tenth}, {name: "c"}},
+			[]string{`a after "" at 0s`, `b after "" at 5s`, `c after "b" at 5.9s`},
+		},
+		{
+			"who waits gives up at its deadline, whatever is written",
+			[]writer{{name: "a", takes: 2 * tenth}, {name: "b", takes: 2 * tenth}, {name: "c", takes: 2 * tenth}, {name: "d", until: 5 * tenth}},
+			[]string{`a after "" at 0s`, `b after "a" at 200ms`, `c after "b" at 400ms`, "d" + busy + " at 500ms"},
+		},
+		{
+			"a deadline that has passed waits for nobody",
+			[]writer{{name: "a", takes: second}, {name: "b", comes: tenth, until: tenth / 2}},
+			[]string{`a after "" at 0s`, "b" + busy + " at 100ms"},
+		},
+		{
+			"a deadline beyond the time limit does not prolong it",
+			[]writer{{name: "a", takes: 2 * second}, {name: "b", until: time.Hour}},
+			[]string{`a after "" at 0s`, "b" + busy + " at 1s"},
+		},
 
-	run(t, "who comes after an error begins anew", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: tenth, err: down})
-		l.go_(writer{name: "b", patience: second})
-		l.all.Wait()
-		l.go_(writer{name: "c", patience: second, takes: tenth})
-		l.go_(writer{name: "d", patience: second})
-		l.want(`a after "" at 0s`, "b: down at 100ms", `c after "" at 100ms`, `d after "c" at 200ms`)
-	})
-
-	run(t, "an error is nobody's of another key", func(l *line) {
-		l.go_(writer{name: "a", patience: second, takes: tenth, err: down})
-		l.go_(writer{name: "b", key: "other", patience: second, takes: 2 * tenth})
-		l.go_(writer{name: "c", key: "other", patience: second})
-		l.want(`a after "" at 0s`, `b after "" at 0s`, `c after "b" at 200ms`)
-	})
+		{
+			"an error is at once that of all who wait",
+			[]writer{{name: "a", takes: tenth, err: errDown}, {name: "b"}, {name: "b"}, {name: "b"}},
+			[]string{`a after "" at 0s`, "b: down at 100ms", "b: down at 100ms", "b: down at 100ms"},
+		},
+		{
+			"who comes after an error begins anew",
+			[]writer{{name: "a", takes: tenth, err: errDown}, {name: "b"}, {name: "c", comes: 2 * tenth, takes: tenth}, {name: "d"}},
+			[]string{`a after "" at 0s`, "b: down at 100ms", `c after "" at 200ms`, `d after "c" at 300ms`},
+		},
+		{
+			"an error is nobody's of another key",
+			[]writer{{name: "a", takes: tenth, err: errDown}, {name: "b", key: "other", comes: tenth / 2, takes: tenth}, {name: "c", key: "other"}},
+			[]string{`a after "" at 0s`, `b after "" at 50ms`, `c after "b" at 150ms`},
+		},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if got := turns(t, row.writers); !slices.Equal(got, row.want) {
+					t.Errorf("\n got %q\nwant %q", got, row.want)
+				}
+			})
+		})
+	}
 }
 
 // At the instant when somebody's time is up it may be given its turn: it has
 // to take it, or those behind it wait for ever.
 func TestTurnAtTheTimeout(t *testing.T) {
-	for _, tc := range []struct {
-		name            string
-		patience, until time.Duration
-	}{
-		{"patience", tenth, 0},
-		{"deadline", time.Hour, tenth},
+	for _, late := range []writer{
+		{name: "time limit", timeLimit: tenth},
+		{name: "deadline", timeLimit: time.Hour, until: tenth},
 	} {
-		for _, wrote := range []bool{true, false} {
-			run(t, fmt.Sprintf("nobody waits for ever behind one whose %s ends when its turn comes, wrote %v", tc.name, wrote), func(l *line) {
-				for range 500 {
-					l.start, l.log = time.Now(), nil
-					// The two begin to wait for the same instant, in either order.
-					l.go_(writer{name: "a", patience: time.Hour, takes: tenth, idle: !wrote})
-					l.go_(writer{name: "b", patience: tc.patience, until: tc.until})
-					l.go_(writer{name: "c", patience: time.Hour})
-					l.all.Wait()
-					if took := time.Since(l.start); took != tenth || len(l.log) != 3 {
-						l.t.Fatalf("after %v: %q", took, l.log)
-					}
+		for _, idle := range []bool{true, false} {
+			t.Run(fmt.Sprintf("nobody waits for ever behind one whose %s ends when its turn comes, idle %v", late.name, idle), func(t *testing.T) {
+				for range 500 { // the two begin to wait for the same instant, in either order
+					synctest.Test(t, func(t *testing.T) {
+						start := time.Now()
+						log := turns(t, []writer{{takes: tenth, idle: idle}, late, {timeLimit: time.Hour}})
+						if took := time.Since(start); took != tenth || len(log) != 3 {
+							t.Fatalf("after %v: %q", took, log)
+						}
+					})
 				}
 			})
 		}
 	}
 }
 
-func TestTenure(t *testing.T) {
-	const patience = 2 * second
-	// turns takes the key for a millisecond, again and again, and returns for
-	// how long each Enter took.
-	turns := func(l *line, n int, pause time.Duration) []time.Duration {
-		var waits []time.Duration
-		for range n {
-			start := time.Now()
-			if _, err := l.Enter("k", patience, time.Time{}); err != nil {
-				l.t.Error(err)
-				return waits
-			}
-			waits = append(waits, time.Since(start))
-			time.Sleep(time.Millisecond)
-			l.Leave("k", nil, true, false, nil)
-			time.Sleep(pause)
-		}
-		return waits
+// Bubbles begin at the start of a period.
+func TestPause(t *testing.T) {
+	const ms = time.Millisecond
+	var all []time.Duration // of the pauses in a second
+	for end := 106 * ms; end < second; end += tenth {
+		all = append(all, end)
 	}
-	run(t, "C9 a process that writes a key again and again steps back after each fifty milliseconds", func(l *line) {
-		waits := turns(l, 1000, 0)
-		back := 0
-		for _, w := range waits {
-			if w > 0 {
-				back++
-			}
-			if w > patience/200 {
-				l.t.Errorf("it steps back for %v, want %v at most", w, patience/200)
-			}
-		}
-		if i := slices.IndexFunc(waits, func(w time.Duration) bool { return w > 0 }); i < 50 || i > 52 {
-			l.t.Errorf("it steps back at first after %d turns of a millisecond", i)
-		}
-		if back < 15 || back > 20 {
-			l.t.Errorf("it steps back %d times in a second", back)
-		}
-	})
-	run(t, "C9 a process steps back too when others of its own wait", func(l *line) {
-		for range 2 {
-			l.all.Go(func() { turns(l, 500, 0) })
-		}
-		l.all.Wait()
-		if took := time.Since(l.start); took < second+15*time.Millisecond || took > second+20*patience/200 {
-			l.t.Errorf("a thousand turns of a millisecond take %v", took)
-		}
-	})
-	run(t, "who lets others breathe does not step back", func(l *line) {
-		for i, w := range turns(l, 1000, 6*time.Millisecond) {
-			if w > 0 {
-				l.t.Fatalf("turn %d comes after %v", i, w)
-			}
-		}
-	})
+	rows := []struct {
+		name    string
+		writers int
+		writes  int           // in each period, in the first of the turns
+		gap     time.Duration // after each turn of a millisecond
+		periods int           // in which anything is written
+		want    []time.Duration
+	}{
+		{"a process that writes a key without a gap pauses at the start of each period", 1, 100, 0, 10, all},
+		{"a process whose writers hand over to each other pauses too", 3, 100, 0, 10, all},
+		{"ten writes in a period are enough", 1, 10, 3 * ms, 10, all},
+		{"nine are not", 1, 9, 3 * ms, 10, nil},
+		{"turns in which nothing is written do not count", 1, 0, 0, 10, nil},
+		{"after a period with fewer writes there is no pause", 1, 100, 0, 2, all[:2]},
+	}
+	for _, row := range rows {
+		t.Run("C9 "+row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var q queue.Queue
+				var all sync.WaitGroup
+				var began []time.Duration // each turn; the queue lets one write at a time
+				writes := [10]int{}
+				start := time.Now()
+				for range row.writers {
+					all.Go(func() {
+						for time.Since(start) < second-3*ms {
+							if _, err := q.Enter("k", second, time.Time{}); err != nil {
+								t.Error(err)
+							}
+							now := time.Since(start)
+							began = append(began, now)
+							period := min(int(now/tenth), 9)
+							wrote := period < row.periods && writes[period] < row.writes
+							if wrote {
+								writes[period]++
+							}
+							time.Sleep(ms)
+							q.Leave("k", nil, wrote, nil)
+							time.Sleep(row.gap)
+						}
+					})
+				}
+				all.Wait()
+				var got []time.Duration // the ends of the pauses
+				for i := 1; i < len(began); i++ {
+					if began[i]-began[i-1] > ms+row.gap {
+						got = append(got, began[i])
+					}
+				}
+				if !slices.Equal(got, row.want) {
+					t.Errorf("pauses end at %v, want %v", got, row.want)
+				}
+			})
+		})
+	}
+}
+
+func TestForgottenKeys(t *testing.T) {
+	rows := []struct {
+		name   string
+		writes int             // of each of a hundred keys, at the start
+		other  []time.Duration // when another key is written; at the last of these times we look
+		want   int
+	}{
+		{"a key is kept in the period in which it was written", 1, []time.Duration{tenth - 1}, 101},
+		{"it is forgotten in the next", 1, []time.Duration{tenth}, 1},
+		{"where it was written often, a period later", 10, []time.Duration{tenth}, 101},
+		{"then it is forgotten too", 10, []time.Duration{tenth, 2 * tenth}, 1},
+		{"all are after a long time", 10, []time.Duration{time.Hour}, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var q queue.Queue
+				write := func(key string) {
+					if _, err := q.Enter(key, second, time.Time{}); err != nil {
+						t.Error(err)
+					}
+					q.Leave(key, nil, true, nil)
+				}
+				start := time.Now()
+				for i := range 100 * row.writes {
+					write(fmt.Sprint(i % 100))
+				}
+				for _, at := range row.other {
+					time.Sleep(time.Until(start.Add(at)))
+					write("other")
+				}
+				if got := q.Keys(); got != row.want {
+					t.Errorf("%d keys, want %d", got, row.want)
+				}
+			})
+		})
+	}
 }
 
 // Real time, and everything at once: the race detector watches count.
 func TestStress(t *testing.T) {
 	var q queue.Queue
-	down := errors.New("down")
 	keys := []string{"a", "b", "c", "d"}
 	count, turns := make(map[string]*int), make(map[string]*int)
 	for _, k := range keys {
@@ -334,7 +328,7 @@ func TestStress(t *testing.T) {
 					until = time.Now().Add(rand.N(200 * time.Microsecond))
 				}
 				_, err := q.Enter(key, 100*time.Microsecond+rand.N(2*time.Millisecond), until)
-				if errors.Is(err, queue.ErrBusy) || errors.Is(err, down) {
+				if errors.Is(err, queue.ErrBusy) || errors.Is(err, errDown) {
 					continue
 				}
 				if err != nil {
@@ -351,15 +345,15 @@ func TestStress(t *testing.T) {
 				*count[key]--
 				err = nil
 				if rand.N(16) == 0 {
-					err = down
+					err = errDown
 				}
-				q.Leave(key, []byte(key), rand.N(2) == 0, rand.N(2) == 0, err)
+				q.Leave(key, []byte(key), rand.N(2) == 0, err)
 			}
 		})
 	}
 	all.Wait()
-	if n := q.Lines(); n != 0 {
-		t.Errorf("%d keys are left that nobody writes", n)
+	if n := q.Taken(); n != 0 {
+		t.Errorf("%d keys are taken, and nobody is left", n)
 	}
 	for k, n := range turns {
 		if *n == 0 {
