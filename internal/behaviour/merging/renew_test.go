@@ -63,8 +63,8 @@ func TestRenew(t *testing.T) {
 			})
 		}
 
-		// The second number is how often each swaps: a renewal prepares its copy
-		// of the record by swaps too.
+		// Others save before each of so many swaps: a renewal swaps the record of
+		// its copy too.
 		for verb, swaps := range map[string]int{"Renew": 9, "SignIn": 9, "Save": 5} {
 			name := verb
 			if verb == "Save" {
