@@ -1,0 +1,224 @@
+package races_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+)
+
+var inProcesses = map[string]bool{"in two processes": false, "in one process": true}
+
+// onRedis explores with both codecs on a miniredis and on a real server.
+func onRedis(t *testing.T, name string, f func(t *testing.T, e *explorer)) {
+	t.Run(name, func(t *testing.T) {
+		kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
+			t.Parallel()
+			kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+				f(t, newExplorer(t, c, 2, false, func() sessions.Store {
+					rdb.FlushAll(t.Context())
+					return kit.RedisStore(rdb)
+				}))
+			})
+		})
+	})
+}
+
+// Several renewals at once leave one session that somebody has the token of.
+func TestRenewalsAtOnce(t *testing.T) {
+	t.Parallel()
+	// check is what holds after every run. It returns the number of copies that
+	// nobody has a token for, and whether the visitor has been signed out.
+	check := func(t *testing.T, e *explorer) (orphans int, signedOut bool) {
+		t.Helper()
+		live := e.live(t)
+		switch {
+		case len(live) > 1:
+			t.Errorf("%d live sessions: %q", len(live), e.answers())
+		case len(live) == 1:
+			if got := kit.Stored(t, e.m, live[0]).UserID; got != "ann" {
+				t.Errorf("the live session's data is %q", got)
+			}
+		case slices.ContainsFunc(e.requests, func(r *request) bool { return r.unanswered() && r.unsure >= 1 }):
+			signedOut = true // a claim was applied, and no reply to it came through
+		default:
+			t.Errorf("no live session: %q", e.answers())
+		}
+		for _, r := range e.requests {
+			if r.text != "ok" && r.cookie != nil {
+				t.Errorf("%s failed with %s and sends a cookie", r.name, r.text)
+			}
+		}
+		return e.records(t) - len(live), signedOut
+	}
+	// without is check where there was no fault.
+	without := func(t *testing.T, e *explorer) {
+		t.Helper()
+		if orphans, signedOut := check(t, e); orphans != 0 || signedOut {
+			t.Errorf("without a fault: %d copies that nobody has a token for, signed out: %t", orphans, signedOut)
+		}
+	}
+	// explore returns in how many runs of two renewals the visitor has been signed out.
+	explore := func(t *testing.T, e *explorer) (signedOut, runs int) {
+		t.Helper()
+		copies := 0
+		runs = e.all(t, func() {
+			e.play(t, "/renew", "/renew")
+			orphans, out := check(t, e)
+			if copies += orphans; out {
+				signedOut++
+			}
+		})
+		t.Logf("%v: %d runs, %d copies that nobody has a token for, %d sign-outs", e.faults, runs, copies, signedOut)
+		return signedOut, runs
+	}
+
+	for where, same := range inProcesses {
+		kit.EachBubble(t, "C5 two renewals in every order, "+where, func(t *testing.T, c sessions.Codec) {
+			e := newExplorer(t, c, 2, same, nil)
+			for _, pair := range [][]string{{"/renew", "/renew"}, {"/renew", "/signin-known"}} {
+				wins := map[string]int{}
+				runs := e.all(t, func() {
+					e.play(t, pair...)
+					without(t, e)
+					for _, r := range e.requests {
+						if r.cookie != nil {
+							wins[r.name]++
+						}
+					}
+				})
+				t.Logf("%v: %d orders; won by %v", pair, runs, wins)
+				if len(wins) != 2 {
+					t.Errorf("one of two never wins: %v", wins)
+				}
+			}
+		})
+
+		kit.Bubble(t, "C5 two renewals in every order with one fault at every step, "+where, func(t *testing.T) {
+			for _, f := range allFaults {
+				e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+				e.budget, e.faults = 1, []fault{f}
+				if signedOut, runs := explore(t, e); signedOut > 0 && f != lostReplies {
+					t.Errorf("%s: %d of %d runs leave no session", faultNames[f], signedOut, runs)
+				}
+			}
+		})
+	}
+
+	kit.Bubble(t, "C5 two renewals in every order with two lost replies", func(t *testing.T) {
+		e := newExplorer(t, sessions.JSON{}, 2, false, nil)
+		e.budget, e.faults = 2, []fault{lostReply, repeated}
+		if signedOut, runs := explore(t, e); signedOut > 0 {
+			t.Errorf("%d of %d runs leave no session", signedOut, runs)
+		}
+	})
+
+	for n := 3; n <= 8; n++ {
+		kit.Bubble(t, fmt.Sprintf("C5 %d renewals with faults in random orders", n), func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, n, n%2 == 0, nil)
+			runs := uint64(100)
+			if testing.Short() {
+				runs = 10
+			}
+			for seed := range runs {
+				random := rand.New(rand.NewPCG(seed, uint64(n)))
+				e.choose, e.budget, e.faults = random.IntN, 0, nil
+				if seed%2 == 1 {
+					e.budget, e.faults = random.IntN(n)+1, allFaults
+				}
+				e.play(t, slices.Repeat([]string{"/renew"}, n)...)
+				if orphans, _ := check(t, e); e.budget == 0 && orphans != 0 {
+					t.Errorf("without a fault: %d copies that nobody has a token for", orphans)
+				}
+				if t.Failed() {
+					t.Fatalf("seed %d, after\n%s", seed, e)
+				}
+			}
+		})
+	}
+
+	onRedis(t, "C5 two renewals in every order", func(t *testing.T, e *explorer) {
+		e.all(t, func() {
+			e.play(t, "/renew", "/renew")
+			without(t, e)
+		})
+	})
+
+	// Nothing can tell then whether the claim was applied, and the new token
+	// leaves only when it was: the visitor signs in again.
+	kit.Bubble(t, "C5 the claim whose every reply is lost leaves no second session and is ErrUnavailable", func(t *testing.T) {
+		e := newExplorer(t, sessions.JSON{}, 1, false, nil)
+		e.budget, e.faults = 1, []fault{lostReplies}
+		e.choose = func(n int) int {
+			if e.requests[0].op == "CompareAndSwap" {
+				return n - 1 // the fault, while there is one to have
+			}
+			return 0
+		}
+		e.play(t, "/renew")
+		if live := e.live(t); len(live) > 1 || !strings.Contains(strings.Join(e.answers(), ""), "ErrUnavailable") {
+			t.Errorf("%d live sessions, want one at the most; Renew answers %q after\n%s", len(live), e.answers(), e)
+		}
+	})
+}
+
+// A session that was destroyed is dead under every token, wherever the
+// renewals stand.
+func TestDestroyAmongRenewals(t *testing.T) {
+	t.Parallel()
+	explore := func(t *testing.T, e *explorer, paths ...string) {
+		t.Helper()
+		effective := 0
+		runs := e.all(t, func() {
+			e.play(t, paths...)
+			live := e.live(t)
+			if len(live) > 1 {
+				t.Errorf("%d live sessions: %q", len(live), e.answers())
+			}
+			for _, r := range e.requests {
+				if r.path != "/destroy" || r.text != "ok" {
+					continue
+				}
+				effective++
+				if len(live) > 0 {
+					t.Errorf("Destroy returned nil, and a session lives: %q", e.answers())
+				}
+				if n := e.records(t); n > 0 && e.budget == 0 {
+					t.Errorf("%d records left without a fault: %q", n, e.answers())
+				}
+			}
+		})
+		t.Logf("%v: %d runs, Destroy returned nil %d times", paths, runs, effective)
+		if effective < runs/4 {
+			t.Errorf("Destroy returned nil in %d of %d runs only: that proves little", effective, runs)
+		}
+	}
+	for where, same := range inProcesses {
+		kit.Bubble(t, "C15 C16 Destroy and Renew in every order, "+where, func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+			for _, path := range []string{"/renew", "/signin-known", "/renew-renew", "/renew-save", "/save-renew", "/save-known", "/touch", "/reload", "/destroy"} {
+				explore(t, e, "/destroy", path)
+			}
+		})
+		kit.Bubble(t, "C15 Destroy and Renew in every order with one fault at every step, "+where, func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+			e.budget, e.faults = 1, allFaults
+			explore(t, e, "/destroy", "/renew")
+		})
+	}
+	kit.Bubble(t, "C1 Destroy and a save in every order with two faults", func(t *testing.T) {
+		e := newExplorer(t, sessions.JSON{}, 2, false, nil)
+		e.budget, e.faults = 2, allFaults
+		explore(t, e, "/destroy", "/save-known")
+	})
+	kit.Bubble(t, "C15 Destroy and two renewals in every order", func(t *testing.T) {
+		explore(t, newExplorer(t, sessions.MsgPack{}, 3, false, nil), "/destroy", "/renew", "/renew")
+	})
+	onRedis(t, "C15 C16 Destroy and Renew in every order", func(t *testing.T, e *explorer) { explore(t, e, "/destroy", "/renew") })
+}

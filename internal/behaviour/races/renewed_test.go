@@ -1,0 +1,80 @@
+package races_test
+
+import (
+	"testing"
+
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+)
+
+// Under a token that was renewed meanwhile nothing is saved, and no answer
+// takes the new token away from the browser.
+func TestRenewedMeanwhile(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		path, step string
+		status     int
+		text       string
+	}{
+		{"/get", "after Load", 200, "ann"},
+		{"/set?v=eve", "after Load", 409, "Conflict\n"},
+		{"/set?v=eve", "before CompareAndSwap", 409, "Conflict\n"},
+		{"/set?v=eve", "after CompareAndSwap", 200, "ok"},
+		{"/save?v=eve", "after Load", 200, "ErrGone"},
+		{"/save?v=eve", "before CompareAndSwap", 200, "ErrGone"},
+		{"/touch", "after Load", 200, "ErrGone"},
+		{"/reload", "after Load", 200, "ErrGone"},
+		{"/renew?v=eve", "after Load", 200, "ErrGone"},
+		{"/renew?v=eve", "before Create", 200, "ErrGone"},
+		{"/renew?v=eve", "after Create", 200, "ErrGone"},
+		{"/renew?v=eve", "before CompareAndSwap", 200, "ErrGone"},
+		{"/signin?v=eve", "after Load", 200, "ErrGone"},
+		{"/signin?v=eve", "before CompareAndSwap", 200, "ErrGone"},
+	}
+	eachProcesses(t, func(t *testing.T, p *kit.Processes) {
+		start := func(t *testing.T) (b, other *kit.Browser) {
+			p.Redis.FlushAll(t.Context())
+			b = p.Visitor("ann")
+			return b, b.Clone().To(p.Other)
+		}
+		for _, verb := range []string{"/renew", "/signin"} {
+			for _, row := range rows {
+				t.Run("C4 C14 "+row.path+" "+row.step+" while another tab does "+verb, func(t *testing.T) {
+					b, other := start(t)
+					id := b.Get("/id").Text
+					res := p.Park(b.Clone(), row.path, row.step, func() { other.MustGet(verb+"?v=bob", "ok") })
+					if res.StatusCode != row.status || res.Text != row.text {
+						t.Errorf("it answers %d %q, want %d %q", res.StatusCode, res.Text, row.status, row.text)
+					}
+					wantNoCookie(t, res)
+					wantUser(t, "the old token", b, "")
+					wantUser(t, "the new token", other, "bob")
+					if got := other.Get("/id").Text; got != id {
+						t.Errorf("the ID has become %s, want %s", got, id)
+					}
+					wantRecords(t, p, 1)
+				})
+			}
+		}
+
+		t.Run("C4 a save that succeeds while a renewal stands before its claim is in the renewed session", func(t *testing.T) {
+			for _, step := range []string{"after Load", "before Create", "before CompareAndSwap"} {
+				b, other := start(t)
+				res := p.Park(b, "/renew", step, func() { other.MustGet("/save?v=eve", "ok") })
+				if res.Text != "ok" {
+					t.Fatalf("Renew = %s", res.Text)
+				}
+				wantUser(t, "after a save "+step+" the new token", b, "eve")
+			}
+		})
+
+		// The request was sent before the sign-in and reached the store after
+		// it: to the browser that is no difference.
+		for _, path := range []string{"/set?v=eve", "/save?v=eve", "/renew?v=eve"} {
+			t.Run("C14 a request with the old token that loads after the sign-in sends no cookie, "+path, func(t *testing.T) {
+				b, other := start(t)
+				wantNoCookie(t, p.Park(b, path, "before Load", func() { other.MustGet("/signin?v=bob", "ok") }))
+				wantUser(t, "the new token", other, "bob")
+			})
+		}
+	})
+}
