@@ -1,16 +1,16 @@
-package sessions_test
+package evolution_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // versionOld is T from before it was Versioned.
@@ -66,7 +66,7 @@ type (
 	versionPanicking      struct{ versionTwo }
 	versionPanickingError struct{ versionTwo }
 	versionSlipping       struct{ versionTwo }
-	versionLaterAgain     struct{}
+	versionThree          struct{}
 )
 
 func (versionByStruct) upgrade(f *versionFields, _ int, decode func(any) error) error {
@@ -140,102 +140,70 @@ func (versionSlipping) upgrade(f *versionFields, _ int, decode func(any) error) 
 	return nil
 }
 
-func (versionLaterAgain) version() int { return 3 }
+func (versionThree) version() int { return 3 }
 
-func (versionLaterAgain) upgrade(f *versionFields, from int, decode func(any) error) error {
+func (versionThree) upgrade(f *versionFields, from int, decode func(any) error) error {
 	if from < 2 {
 		return versionByStruct{}.upgrade(f, from, decode)
 	}
 	return decode(f)
 }
 
-// versionSeed is a session of an older build, in the codec of the build.
-func versionSeed(t *testing.T, store sessions.Store, c sessions.Codec) (token string) {
+// seedVersion is a session of an older build, in the codec of the build.
+func seedVersion(t *testing.T, store sessions.Store, c sessions.Codec) (token string) {
 	t.Helper()
-	m := newManager[versionOld](t, store, sessions.Config{Codec: c})
-	ctx, err := m.Load(t.Context())
-	must(t, err)
-	*m.FromContext(ctx) = versionOld{Name: "Ann SECRET", Visits: 7, Legacy: "gone"}
-	o, err := m.Commit(ctx)
-	must(t, err)
-	return o.Token.Reveal()
-}
-
-// versionStored is what is under a token.
-func versionStored(t *testing.T, store sessions.Store, token string) string {
-	t.Helper()
-	data, _, err := store.Load(t.Context(), keyOf(token), 0)
-	must(t, err)
-	return string(data)
+	m := kit.New[versionOld](t, store, sessions.Config{Codec: c})
+	return kit.Edit(t, m, "", func(s *versionOld) { *s = versionOld{Name: "Ann SECRET", Visits: 7, Legacy: "gone"} })
 }
 
 // versionUpgrades: T makes itself of the old data, reads write nothing, and the
 // next change writes it all.
 func versionUpgrades[W versionWay](t *testing.T, name string) {
-	eachCodec(t, func(t *testing.T, was sessions.Codec) {
+	kit.EachCodec(t, func(t *testing.T, was sessions.Codec) {
 		for _, c := range []sessions.Codec{was, otherCodec(was)} {
-			store, log := counted(&sessions.MemoryStore{})
-			m := newManager[versionT[W]](t, store, sessions.Config{Codec: c})
-			read := func(t *testing.T, token string) (context.Context, *versionT[W]) {
-				t.Helper()
-				ctx, err := m.Load(t.Context(), token)
-				must(t, err)
-				return ctx, m.FromContext(ctx)
-			}
+			store := &kit.Store{Store: kit.Memory()}
+			m := kit.New[versionT[W]](t, store, sessions.Config{Codec: c})
 			t.Run("K4 UpgradeSession "+name+" is given the old version and the old data, now "+c.Name(), func(t *testing.T) {
-				_, s := read(t, versionSeed(t, store, was))
-				if s.First != "Ann" || s.Last != "SECRET" || s.Visits != 7 || s.From != 0 {
-					t.Errorf("%+v", *s)
+				if s := kit.Stored(t, m, seedVersion(t, store, was)); s.First != "Ann" || s.Last != "SECRET" || s.Visits != 7 || s.From != 0 {
+					t.Errorf("%+v", s)
 				}
 			})
 			t.Run("K4 L3 the upgrade "+name+" alone is no change, now "+c.Name(), func(t *testing.T) {
-				token := versionSeed(t, store, was)
-				before := versionStored(t, store, token)
-				for what, f := range map[string]struct {
-					verb  func(ctx context.Context) error
-					calls string
-				}{
-					"a read": {func(context.Context) error { return nil }, "Load"},
-					"Save":   {m.Save, "Load"},
-					"Reload": {m.Reload, "Load Load"},
-				} {
-					log.take()
-					ctx, s := read(t, token)
-					must(t, f.verb(ctx))
-					s.Visits = 7
-					o, err := m.Commit(ctx)
-					if err != nil || o.Kind != sessions.OutcomeUnchanged {
-						t.Errorf("%s: %v, %v", what, o.Kind, err)
+				token := seedVersion(t, store, was)
+				before := kit.RecordUnder(t, store, token)
+				for verb, calls := range map[string]string{"": "Load", "Save": "Load", "Reload": "Load Load"} {
+					store.Calls()
+					ctx, s := kit.Load(t, m, token)
+					if verb != "" {
+						kit.Must(t, kit.Call(m, ctx, verb))
 					}
-					wantCalls(t, log, what, f.calls)
+					s.Visits = 7
+					kit.Commit(t, m, ctx, sessions.OutcomeUnchanged)
+					store.WantCalls(t, "a read with the verb "+verb, calls)
 				}
-				if after := versionStored(t, store, token); after != before {
+				if after := kit.RecordUnder(t, store, token); after != before {
 					t.Errorf("the record became %q", after)
 				}
 			})
-			for what, verb := range map[string]func(ctx context.Context) error{
-				"change": func(ctx context.Context) error { m.FromContext(ctx).Visits++; return nil },
-				"Update": func(ctx context.Context) error {
+			for what, verb := range map[string]func(ctx context.Context, s *versionT[W]) error{
+				"change": func(_ context.Context, s *versionT[W]) error { s.Visits++; return nil },
+				"Update": func(ctx context.Context, _ *versionT[W]) error {
 					return m.Update(ctx, func(s *versionT[W]) error { s.Visits++; return nil })
 				},
-				"Renew":                func(ctx context.Context) error { m.FromContext(ctx).Visits++; return m.Renew(ctx) },
-				"SignIn with a change": func(ctx context.Context) error { m.FromContext(ctx).Visits++; return m.SignIn(ctx) },
+				"Renew":                func(ctx context.Context, s *versionT[W]) error { s.Visits++; return m.Renew(ctx) },
+				"SignIn with a change": func(ctx context.Context, s *versionT[W]) error { s.Visits++; return m.SignIn(ctx) },
 			} {
 				t.Run("K4 the next "+what+" after the upgrade "+name+" writes it, without the old fields, now "+c.Name(), func(t *testing.T) {
-					ctx, _ := read(t, versionSeed(t, store, was))
-					must(t, verb(ctx))
-					o, err := m.Commit(ctx)
-					must(t, err)
-					stored := versionStored(t, store, o.Token.Reveal())
-					header, payload, _ := strings.Cut(stored, "\n")
+					token := turn(t, m, seedVersion(t, store, was), func(ctx context.Context, s *versionT[W]) { kit.Must(t, verb(ctx, s)) })
+					header, payload := stored(t, store, token)
 					if !strings.Contains(header, `"version":2`) || !strings.Contains(header, fmt.Sprintf(`"c":%q`, c.Name())) {
 						t.Errorf("header %s", header)
 					}
 					if strings.Contains(payload, "legacy") || strings.Contains(payload, "name") {
 						t.Errorf("payload %q", payload)
 					}
-					if _, s := read(t, o.Token.Reveal()); s.Visits != 8 || s.Last != "SECRET" || s.From != 0 {
-						t.Errorf("%+v", *s)
+					if s := kit.Stored(t, m, token); s.Visits != 8 || s.Last != "SECRET" || s.From != 0 {
+						t.Errorf("%+v", s)
 					}
 				})
 			}
@@ -244,39 +212,32 @@ func versionUpgrades[W versionWay](t *testing.T, name string) {
 }
 
 func TestVersionUpgrades(t *testing.T) {
+	t.Parallel()
 	versionUpgrades[versionByStruct](t, "into the old struct")
 	versionUpgrades[versionByMap](t, "into a map")
 	versionUpgrades[versionTwice](t, "in two steps")
 	t.Run("K4 an upgrade starts from whatever version is stored", func(t *testing.T) {
-		eachCodec(t, func(t *testing.T, c sessions.Codec) {
-			store := memory()
-			second := newManager[versionT[versionByStruct]](t, store, sessions.Config{Codec: c})
-			third := newManager[versionT[versionLaterAgain]](t, store, sessions.Config{Codec: c})
-			token := versionSeed(t, store, c)
-			ctx, err := third.Load(t.Context(), token)
-			must(t, err)
-			if s := third.FromContext(ctx); s.From != 0 || s.Last != "SECRET" {
-				t.Errorf("of version 0: %+v", *s)
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			store := kit.Memory()
+			second := kit.New[versionT[versionByStruct]](t, store, sessions.Config{Codec: c})
+			third := kit.New[versionT[versionThree]](t, store, sessions.Config{Codec: c})
+			token := seedVersion(t, store, c)
+			if s := kit.Stored(t, third, token); s.From != 0 || s.Last != "SECRET" {
+				t.Errorf("of version 0: %+v", s)
 			}
-			ctx, err = second.Load(t.Context(), token)
-			must(t, err)
-			second.FromContext(ctx).Visits = 8
-			_, err = second.Commit(ctx)
-			must(t, err)
-			ctx, err = third.Load(t.Context(), token)
-			must(t, err)
-			if s := third.FromContext(ctx); s.From != 2 || s.Visits != 8 || s.Last != "SECRET" {
-				t.Errorf("of version 2: %+v", *s)
+			kit.Edit(t, second, token, func(s *versionT[versionByStruct]) { s.Visits = 8 })
+			if s := kit.Stored(t, third, token); s.From != 2 || s.Visits != 8 || s.Last != "SECRET" {
+				t.Errorf("of version 2: %+v", s)
 			}
 		})
 	})
 	t.Run("K4 Rewrite writes the upgrade of a session that is only read", func(t *testing.T) {
-		eachCodec(t, func(t *testing.T, c sessions.Codec) {
-			store := memory()
-			m := newManager[versionT[versionByStruct]](t, store, sessions.Config{Codec: c, Rewrite: true})
-			token := versionSeed(t, store, c)
-			serve(m.Handler(http.HandlerFunc(noHandler)), with(token, "/"))
-			if header, _, _ := strings.Cut(versionStored(t, store, token), "\n"); !strings.Contains(header, `"version":2`) {
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			store := kit.Memory()
+			m := kit.New[versionT[versionByStruct]](t, store, sessions.Config{Codec: c, Rewrite: true})
+			token := seedVersion(t, store, c)
+			kit.Serve(m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), kit.With(token, "/"))
+			if header, _ := stored(t, store, token); !strings.Contains(header, `"version":2`) {
 				t.Errorf("header %s", header)
 			}
 		})
@@ -287,14 +248,11 @@ func TestVersionUpgrades(t *testing.T) {
 // cannot be read.
 func versionFails[W versionWay](t *testing.T, name string, check func(t *testing.T, err *sessions.DecodeError)) {
 	t.Run("K4 K6 an UpgradeSession that "+name+" leaves the record as it is and the visitor starts fresh", func(t *testing.T) {
-		eachCodec(t, func(t *testing.T, c sessions.Codec) {
-			store := memory()
-			events, log := &recorder{}, &logBuffer{}
-			m := newManager[versionT[W]](t, store, sessions.Config{
-				Codec: c, OnEvent: events.on, Logger: slog.New(slog.NewJSONHandler(log, nil)),
-			})
-			token := versionSeed(t, store, c)
-			before := versionStored(t, store, token)
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			store, events, log := kit.Memory(), &kit.Events{}, &kit.Log{}
+			m := kit.New[versionT[W]](t, store, sessions.Config{Codec: c, OnEvent: events.On, Logger: log.Logger()})
+			token := seedVersion(t, store, c)
+			before := kit.RecordUnder(t, store, token)
 			h := m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				s := m.FromContext(r.Context())
 				if i := m.Info(r.Context()); !i.New || s.First != "" || s.Visits != 0 {
@@ -305,26 +263,26 @@ func versionFails[W versionWay](t *testing.T, name string, check func(t *testing
 				}
 			}))
 			for _, path := range []string{"/read", "/read", "/write"} {
-				res := serve(h, with(token, path))
-				if sent := tokenOf(res.Header); res.StatusCode != 200 || (sent != "") != (path == "/write") || sent == token {
+				res := kit.Serve(h, kit.With(token, path))
+				if sent := kit.TokenOf(res.Header); res.StatusCode != 200 || (sent != "") != (path == "/write") || sent == token {
 					t.Errorf("%s: %d, cookie %v", path, res.StatusCode, sent != "")
 				}
-				if len(events.events) == 0 || events.events[0].Kind != sessions.EventUndecodable {
-					t.Fatalf("%s: events %v", path, events.kinds())
+				told := events.Take()
+				if len(told) == 0 || told[0].Kind != sessions.EventUndecodable {
+					t.Fatalf("%s: events %v", path, told)
 				}
-				e := events.events[0]
+				e := told[0]
 				broken, ok := errors.AsType[*sessions.DecodeError](e.Err)
 				if !ok || broken.ID == "" || broken.ID != e.Session.ID || !strings.Contains(before, broken.ID) {
 					t.Fatalf("%s: the event's error is %T %v", path, e.Err, e.Err)
 				}
 				check(t, broken)
-				for _, text := range []string{broken.Error(), fmt.Sprintf("%+v", e), log.take()} {
+				for _, text := range append(log.Take(), broken.Error(), fmt.Sprintf("%+v", e)) {
 					if strings.Contains(text, "SECRET") || strings.Contains(text, token) {
 						t.Errorf("%s: it tells what the session holds: %s", path, text)
 					}
 				}
-				events.kinds()
-				if after := versionStored(t, store, token); after != before {
+				if after := kit.RecordUnder(t, store, token); after != before {
 					t.Errorf("%s: the record became %q", path, after)
 				}
 			}
@@ -333,6 +291,7 @@ func versionFails[W versionWay](t *testing.T, name string, check func(t *testing
 }
 
 func TestVersionUpgradeFails(t *testing.T) {
+	t.Parallel()
 	says := func(parts ...string) func(t *testing.T, err *sessions.DecodeError) {
 		return func(t *testing.T, err *sessions.DecodeError) {
 			t.Helper()
@@ -343,7 +302,7 @@ func TestVersionUpgradeFails(t *testing.T) {
 			}
 		}
 	}
-	versionFails[versionByValue](t, "decodes into a value", says("sessions_test.versionOld: give it a pointer"))
+	versionFails[versionByValue](t, "decodes into a value", says("evolution_test.versionOld: give it a pointer"))
 	versionFails[versionByNil](t, "decodes into a nil pointer", says("give it a pointer"))
 	versionFails[versionByNothing](t, "decodes into nothing", says("give it a pointer"))
 	versionFails[versionFailing](t, "fails", func(t *testing.T, err *sessions.DecodeError) {
