@@ -1,4 +1,4 @@
-package sessions_test
+package faults_test
 
 import (
 	"context"
@@ -11,10 +11,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // A client that hangs up loses nothing of what it has done.
 func TestClientHangsUp(t *testing.T) {
+	t.Parallel()
 	rows := []struct{ path, step string }{
 		{"/set?v=bob", "before CompareAndSwap"},
 		{"/set?v=bob", "after CompareAndSwap"},
@@ -26,54 +28,53 @@ func TestClientHangsUp(t *testing.T) {
 		{"/signin?v=bob", "before CompareAndSwap"},
 		{"/destroy", "before CompareAndSwap"},
 	}
-	eachRedis(t, func(t *testing.T, rdb *redis.Client) {
+	kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
 		for _, row := range rows {
 			t.Run(fmt.Sprintf("F3 the client hangs up %s of %s and it completes", row.step, row.path), func(t *testing.T) {
-				r := newRig(t, rdb, sessions.Config{})
+				p := kit.NewProcesses(t, rdb, sessions.Config{})
+				handler := p.Root
 				var released context.Context // of the request, as the server sees it
 				finished := make(chan struct{})
-				b := r.visitor("ann")
-				inner := r.srv.Config.Handler
-				r.srv.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-					released = req.Context()
-					defer close(finished)
-					inner.ServeHTTP(w, req)
+				p.Root = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.RequestURI == row.path {
+						released = r.Context()
+						defer close(finished)
+					}
+					handler.ServeHTTP(w, r)
 				})
-				g := r.steps.at(row.step)
+				b := p.Visitor("ann")
+				g := p.Store.At(row.step)
 				ctx, hangUp := context.WithCancel(t.Context())
 				gone := make(chan struct{})
 				go func() {
 					defer close(gone)
-					if res, err := b.c.Do(b.request(row.path).WithContext(ctx)); err == nil {
+					if res, err := b.Send(b.Request("GET", row.path).WithContext(ctx)); err == nil {
 						res.Body.Close()
 						t.Error("there is an answer")
 					}
 				}()
-				g.wait()
+				g.Wait()
 				hangUp()
 				<-gone
 				<-released.Done()
-				g.open()
+				g.Open()
 				<-finished
 
-				left := r.records()
-				switch {
-				case row.path == "/destroy":
-					if len(left) != 0 {
-						t.Errorf("records left: %q", left)
-					}
-				case len(left) != 1:
-					t.Errorf("%d records: %q", len(left), left)
-				default:
-					for _, v := range left {
-						if !strings.Contains(v, `"bob"`) {
-							t.Errorf("stored is %q, without the change", v)
-						}
+				left := p.Records()
+				want := 1
+				if row.path == "/destroy" {
+					want = 0
+				}
+				if len(left) != want {
+					t.Errorf("%d records, want %d: %q", len(left), want, left)
+				}
+				for _, v := range left {
+					if !strings.Contains(v, `"bob"`) {
+						t.Errorf("stored is %q, without the change", v)
 					}
 				}
-				want := map[string]sessions.EventKind{"/renew?v=bob": sessions.EventUndelivered, "/signin?v=bob": sessions.EventUndelivered}[row.path]
-				if kinds := r.events.kinds(); want != 0 && !slices.Contains(kinds, want) {
-					t.Errorf("events %v, want %v among them", kinds, want)
+				if kinds := p.Events.Kinds(); (row.path == "/renew?v=bob" || row.path == "/signin?v=bob") && !slices.Contains(kinds, sessions.EventUndelivered) {
+					t.Errorf("events %v, want %v among them", kinds, sessions.EventUndelivered)
 				}
 			})
 		}
