@@ -1,7 +1,8 @@
-package sessions_test
+package seams_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -60,7 +61,7 @@ func (s *mapStore) Create(ctx context.Context, key string, data []byte, ttl time
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.get(key); ok || ctx.Err() != nil {
-		return cmpErr(ctx.Err(), sessions.ErrExists)
+		return cmp.Or(ctx.Err(), sessions.ErrExists)
 	}
 	return s.put(key, data, ttl)
 }
@@ -92,14 +93,8 @@ func (s *mapStore) Delete(ctx context.Context, key string) error {
 	return ctx.Err()
 }
 
-func cmpErr(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
-}
-
 func TestForeignStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, storetest.Options{
 		New:       func(*testing.T) sessions.Store { return new(mapStore) },
 		Neighbour: func(*testing.T) sessions.Store { return new(mapStore) },

@@ -1,4 +1,4 @@
-package sessions_test
+package seams_test
 
 import (
 	"crypto/hmac"
@@ -67,7 +67,7 @@ func (c docCookie) Write(h http.Header, _ *http.Request, o sessions.Outcome) boo
 	if delete(h, "Set-Cookie"); len(lines) > 0 {
 		h["Set-Cookie"] = lines
 	}
-	cookie := http.Cookie{Name: "sid", Value: o.Token.Reveal() + "." + proof(o.Token.Reveal()), Path: "/", HttpOnly: true}
+	cookie := http.Cookie{Name: "sid", Value: signed(o.Token.Reveal()), Path: "/", HttpOnly: true}
 	if meta, ok := o.Attrs.(*docMeta); ok {
 		cookie.Path = meta.Path
 		cookie.Expires = time.Now().Add(meta.maxAge())
@@ -83,5 +83,8 @@ func (c docCookie) Write(h http.Header, _ *http.Request, o sessions.Outcome) boo
 	h.Add("Set-Cookie", cookie.String())
 	return true
 }
+
+// signed is the value of its cookie.
+func signed(token string) string { return token + "." + proof(token) }
 
 func (docCookie) Vary() string { return "Cookie" }

@@ -1,4 +1,4 @@
-package sessions_test
+package seams_test
 
 import (
 	"encoding/json"

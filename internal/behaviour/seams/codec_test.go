@@ -1,4 +1,4 @@
-package sessions_test
+package seams_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // gobCodec is a foreign Codec of bytes that are nobody's object: no fields, and
@@ -41,38 +42,33 @@ func (plainCodec) Name() string                       { return "plain" }
 func (plainCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (plainCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// A FieldCodec may name fields in its own way, as YAML and BSON do.
+// lowerCodec is a FieldCodec that names fields in its own way, as YAML and BSON do.
 type lowerCodec struct{ sessions.JSON }
 
 func (lowerCodec) Name() string { return "lower" }
 
-func (c lowerCodec) Marshal(v any) ([]byte, error) { return c.rename(v, strings.ToLower) }
-
-func (c lowerCodec) rename(v any, name func(string) string) ([]byte, error) {
+func (c lowerCodec) Marshal(v any) ([]byte, error) {
 	data, err := c.JSON.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
 	fields, err := c.Split(data)
-	for i := range fields {
-		fields[i].Name = name(fields[i].Name)
-	}
-	return cmpJoin(c, fields, err)
-}
-
-func cmpJoin(c sessions.FieldCodec, fields sessions.Fields, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
+	}
+	for i := range fields {
+		fields[i].Name = strings.ToLower(fields[i].Name)
 	}
 	return c.Join(fields)
 }
 
-func TestSeamsFieldNames(t *testing.T) {
-	type Plain struct {
+func TestFieldNames(t *testing.T) {
+	t.Parallel()
+	type plain struct {
 		UserName string
 		Count    int
 	}
-	_, err := sessions.New[Plain](new(sessions.MemoryStore), sessions.Config{Codec: lowerCodec{}})
+	_, err := sessions.New[plain](kit.Memory(), sessions.Config{Codec: lowerCodec{}})
 	// As FieldCodec says: by a tag or as Go does. Better refused than lost.
 	if err == nil || !strings.Contains(err.Error(), "field UserName is lost") {
 		t.Errorf("New = %v, want it to refuse a FieldCodec that names the fields in its own way", err)
