@@ -310,9 +310,6 @@ func TestRedisStoreBorrowsTheClient(t *testing.T) {
 	})
 }
 
-// redisUnknown is a client of a type that the store has never heard of.
-type redisUnknown struct{ *redis.Client }
-
 // redisTwoWays are a default client, which has to be waited for, and one that
 // keeps deadlines by itself.
 func redisTwoWays(t testing.TB, addr string) []redis.UniversalClient {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 )
@@ -248,7 +249,7 @@ func (j *keepingJar) SetCookies(_ *url.URL, cookies []*http.Cookie) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, c := range cookies {
-		if c.MaxAge < 0 {
+		if c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(time.Now()) {
 			delete(j.values, c.Name)
 		} else {
 			j.values[c.Name] = c.Value

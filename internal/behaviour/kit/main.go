@@ -1,9 +1,11 @@
 package kit
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,11 @@ func Main(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// Parallel lets up to n tests run at once, unless -parallel says otherwise. It is
+// for the TestMain of a package whose tests mostly wait: by default there are no
+// more than CPUs.
+func Parallel(n int) { _ = flag.Set("test.parallel", strconv.Itoa(n)) }
 
 // leaks returns the stacks of the goroutines that are still there after patience.
 func leaks(patience time.Duration) []string {

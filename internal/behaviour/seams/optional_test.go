@@ -13,7 +13,7 @@ import (
 type (
 	timeoutless    struct{ sessions.MemoryStore }
 	validateless   struct{ sessions.JSON }
-	halfFields     struct{ plainCodec }
+	halfFields     struct{ minimalCodec }
 	walkless       struct{ sessions.JSON }
 	appendless     struct{ sessions.JSON }
 	secureless     struct{ sessions.Cookie }
@@ -22,12 +22,12 @@ type (
 	idless         struct{ sessions.DefaultLayout }
 	namesless      struct{ sessions.DefaultLayout }
 	pointerTimeout struct{ sessions.Store }
-	plainCodec     struct{}
+	minimalCodec   struct{}
 )
 
-func (plainCodec) Name() string                       { return "plain" }
-func (plainCodec) Marshal(v any) ([]byte, error)      { return sessions.JSON{}.Marshal(v) }
-func (plainCodec) Unmarshal(data []byte, v any) error { return sessions.JSON{}.Unmarshal(data, v) }
+func (minimalCodec) Name() string                       { return "plain" }
+func (minimalCodec) Marshal(v any) ([]byte, error)      { return sessions.JSON{}.Marshal(v) }
+func (minimalCodec) Unmarshal(data []byte, v any) error { return sessions.JSON{}.Unmarshal(data, v) }
 
 func (*timeoutless) Timeout() int                               { return 1 }
 func (validateless) Validate() bool                             { return false }
@@ -79,7 +79,7 @@ func TestOptionalMethods(t *testing.T) {
 		})
 	}
 	t.Run("T7 the library's own parts and those that have every method right", func(t *testing.T) {
-		for _, cfg := range []sessions.Config{{}, {Codec: sessions.MsgPack{}}, {Transport: sessions.HeaderToken{}}, {Codec: plainCodec{}}} {
+		for _, cfg := range []sessions.Config{{}, {Codec: sessions.MsgPack{}}, {Transport: sessions.HeaderToken{}}, {Codec: minimalCodec{}}} {
 			if _, err := sessions.New[kit.Session](store(), cfg); err != nil {
 				t.Error(err)
 			}

@@ -1,0 +1,185 @@
+package evolution_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+)
+
+func TestUnreadableRecords(t *testing.T) {
+	t.Parallel()
+	const name = "K6 K8 what cannot be read is left as it is, reported, and the visitor starts fresh, each time"
+	kit.EachStack(t, name, func(t *testing.T, st kit.Stack) { testUnreadable(t, kit.Memory(), st) })
+	t.Run(name+", on Redis", func(t *testing.T) {
+		t.Parallel()
+		kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
+			kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+				testUnreadable(t, kit.RedisStore(rdb), kit.Stack{Codec: c, Via: kit.HTTP2})
+			})
+		})
+	})
+}
+
+func testUnreadable(t *testing.T, store sessions.Store, st kit.Stack) {
+	a := st.AppOn(t, store, sessions.Config{})
+	a.Handle("/read", func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
+		if i := a.Info(r.Context()); !reflect.DeepEqual(*s, kit.Session{}) || !i.New {
+			t.Errorf("the visitor gets %+v, %+v", *s, i)
+		}
+		fmt.Fprint(w, "1")
+	})
+	a.Handle("/write", func(w http.ResponseWriter, _ *http.Request, s *kit.Session) {
+		if !reflect.DeepEqual(*s, kit.Session{}) {
+			t.Errorf("the visitor gets %+v", *s)
+		}
+		s.Views = 1
+		fmt.Fprint(w, "1")
+	})
+	a.Handle("/destroy", func(w http.ResponseWriter, r *http.Request, _ *kit.Session) {
+		kit.OK(t, a.Destroy(r.Context()))
+		fmt.Fprint(w, "1")
+	})
+	// request sends the token of the record and compares the whole header.
+	request := func(path string, want ...string) *kit.Browser {
+		t.Helper()
+		b := a.Browser().As(kit.HandToken)
+		res := b.Get(path)
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d", path, res.StatusCode)
+		}
+		kit.WantHeader(t, res.Header, kit.Text(want...))
+		return b
+	}
+	forget := func() { a.Events.Take(); a.Log.Take() }
+	for _, row := range unreadableRecords() {
+		t.Run(row.name, func(t *testing.T) {
+			kit.Place(t, store, kit.HandToken, row.stored)
+			check := func(what string) {
+				t.Helper()
+				if data := kit.RecordUnder(t, store, kit.HandToken); data != row.stored {
+					t.Errorf("%s: the record became %.100q", what, data)
+				}
+				events := a.Events.Take()
+				if len(events) == 0 || events[0].Kind != sessions.EventUndecodable {
+					t.Fatalf("%s: events %v", what, events)
+				}
+				broken, ok := errors.AsType[*sessions.DecodeError](events[0].Err)
+				if !ok || broken.ID != row.id || events[0].Session.ID != row.id {
+					t.Errorf("%s: the event names %q and %q (%v), want %q", what, broken.ID, events[0].Session.ID, events[0].Err, row.id)
+				}
+				lines := strings.Join(a.Log.Take(), "\n")
+				if !strings.Contains(lines, "cannot be read") || !strings.Contains(lines, row.id) {
+					t.Errorf("%s: the log says %q", what, lines)
+				}
+				for _, text := range []string{lines, events[0].Err.Error(), fmt.Sprintf("%+v", events[0])} {
+					if strings.Contains(text, "SECRET") || strings.Contains(text, kit.HandToken) {
+						t.Errorf("%s: the payload or the token is in %.300q", what, text)
+					}
+				}
+			}
+			for range 2 {
+				request("/read", kit.Used...)
+				check("a request that reads")
+			}
+			b := request("/write", kit.Sends(kit.CookieSent)...)
+			check("a request that writes")
+			if b.Token() == kit.HandToken {
+				t.Error("the token of the unreadable record was taken over")
+			}
+			if s, i := b.Peek(); i.New || s.Views != 1 || i.ID == kit.HandID {
+				t.Errorf("the new session: %+v, %+v", s, i)
+			}
+			forget()
+		})
+		t.Run(row.name+", and Destroy ends it", func(t *testing.T) {
+			// Another build may be able to read it: who signs out is signed out.
+			request("/destroy", kit.Sends(kit.CookieExpired)...)
+			if data := kit.RecordUnder(t, store, kit.HandToken); data != "" {
+				t.Errorf("afterwards there is %.100q", data)
+			}
+			forget()
+		})
+	}
+}
+
+func TestUnreadableRecordsAndTime(t *testing.T) {
+	t.Parallel()
+	newer := func(payload string) string {
+		return strings.Replace(kit.RecordOf("json", payload), `"created"`, `"version":9,"created"`, 1)
+	}
+	t.Run("L17 a record past its Lifetime that cannot be read is not kept alive by replays", func(t *testing.T) {
+		for name, record := range map[string]func() string{
+			"another codec": func() string { return kit.RecordOf("gob", "{}") },
+			"no payload":    func() string { return kit.RecordOf("json", "") },
+			"too large":     func() string { return kit.RecordOf("json", `{"user_id":"`+strings.Repeat("x", 70<<10)+`"}`) },
+			"a newer build": func() string { return newer("{}") },
+		} {
+			kit.EachBubble(t, name, func(t *testing.T, c sessions.Codec) {
+				store := kit.Memory()
+				m := kit.New[kit.Session](t, store, sessions.Config{Codec: c})
+				kit.Place(t, store, kit.HandToken, record())
+				for range 47 {
+					time.Sleep(30 * time.Minute)
+					_, err := m.Load(t.Context(), kit.HandToken)
+					if kit.RecordUnder(t, store, kit.HandToken) == "" {
+						t.Fatalf("gone too early: %v", err)
+					}
+				}
+				time.Sleep(30 * time.Minute)
+				_, err := m.Load(t.Context(), kit.HandToken)
+				kit.OK(t, err)
+				if data := kit.RecordUnder(t, store, kit.HandToken); data != "" {
+					t.Errorf("after its Lifetime there is %.100q", data)
+				}
+			})
+		}
+	})
+
+	kit.EachStack(t, "K4 a record of a newer build is answered by 503 and not overwritten", func(t *testing.T, st kit.Stack) {
+		a := st.App(t, sessions.Config{})
+		kit.Place(t, a.Store, kit.HandToken, newer(`{"user_id":"u1"}`))
+		a.Store.Calls()
+		res := a.Browser().As(kit.HandToken).Edit(func(*kit.Session) { t.Error("the handler ran") })
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || len(res.SetCookies()) > 0 {
+			t.Errorf("status %d, header %q", res.StatusCode, res.Header)
+		}
+		a.WantCalls(t, "the request", "Load")
+	})
+}
+
+// Not in parallel with others, which allocate too.
+func TestUnreadableRecordsStayCheap(t *testing.T) {
+	t.Run("K8 loading a record allocates no more than a small multiple of its length", func(t *testing.T) {
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			store := kit.Memory()
+			m := kit.New[kit.Session](t, store, sessions.Config{Codec: c})
+			for _, row := range unreadableRecords() {
+				kit.Place(t, store, kit.HandToken, row.stored)
+				least := uint64(math.MaxUint64) // what other tests have left running may allocate beside it
+				for range 3 {
+					var before, after runtime.MemStats
+					runtime.ReadMemStats(&before)
+					if _, err := m.Load(t.Context(), kit.HandToken); err != nil {
+						t.Errorf("%s: %v", row.name, err)
+					}
+					runtime.ReadMemStats(&after)
+					least = min(least, after.TotalAlloc-before.TotalAlloc)
+				}
+				if limit := uint64(32<<10 + 16*len(row.stored)); least > limit {
+					t.Errorf("%s: %d bytes allocated for %d stored, limit %d", row.name, least, len(row.stored), limit)
+				}
+			}
+		})
+	})
+}
