@@ -194,10 +194,10 @@ func FuzzRecord(f *testing.F) {
 		mark := headerErr == nil && rec.Successor != nil
 		for _, s := range sites {
 			v, after, err := s.visit(stored)
-			if v.status != http.StatusOK && !(errors.Is(v.err, ErrNewerVersion) && rec.Version > 0) {
+			if v.status != http.StatusOK && !(errors.Is(v.err, sessions.ErrNewerVersion) && rec.Version > 0) {
 				t.Fatalf("%s: status %d, %v", s.name, v.status, v.err)
 			}
-			if errors.Is(err, ErrNotFound) && headerErr == nil && (mark || slices.Contains(v.kinds, EventExpired)) {
+			if errors.Is(err, sessions.ErrNotFound) && headerErr == nil && (mark || slices.Contains(v.kinds, sessions.EventExpired)) {
 				continue
 			}
 			if err != nil {
@@ -208,7 +208,7 @@ func FuzzRecord(f *testing.F) {
 			}
 			// L3: what another build wrote in its own way may be written once.
 			again, err := sessions.DefaultLayout{}.Open(after)
-			if err != nil || !slices.Equal(v.kinds, []sessions.EventKind{EventSaved}) {
+			if err != nil || !slices.Equal(v.kinds, []sessions.EventKind{sessions.EventSaved}) {
 				t.Fatalf("%s: written as %q, events %v, %v", s.name, after, v.kinds, err)
 			}
 			if _, third, err := s.visit(after); err != nil || !bytes.Equal(third, after) {

@@ -2,19 +2,17 @@ package express
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/jsonfields"
 )
+
+// maxID is the length that a [sessions.Store] takes as a key.
+const maxID = 200
 
 // layout is connect-redis' record: one JSON object, in which "cookie" is
 // express-session's and everything else the application's. The key is the sid.
@@ -51,11 +49,7 @@ func (layout) ValidateFields(names []string) error {
 	return errors.Join(errs...)
 }
 
-var (
-	errNoCookie = errors.New(`no "cookie" object, without which it is no session of express-session's`)
-	errMaxAge   = errors.New("cookie.originalMaxAge is neither null nor a positive number of milliseconds")
-	errReserved = errors.New(`the encoded session has a member "cookie", which is express-session's`)
-)
+var errReserved = errors.New(`the encoded session has a member "cookie", which is express-session's`)
 
 // Open takes the cookie object out of the document. Of two members of one name
 // the last value counts, as in JavaScript. All values stay as they are, numbers
@@ -134,183 +128,3 @@ func appendLiteral(b, data []byte) []byte {
 		data = data[n:]
 	}
 }
-
-// A cookie is the member "cookie" of a stored document: each member of its own
-// as JSON, nil if absent, and at the end those that express-session does not
-// know. It does not change once it is made.
-type cookie [members]json.RawMessage
-
-// The members of a cookie, in the order in which express-session writes them.
-const (
-	maxAge = iota
-	partitioned
-	priority
-	expires
-	secure
-	httpOnly
-	domain
-	path
-	sameSite
-	unknown // more members, with a comma before each
-	members
-)
-
-var memberNames = [unknown]string{
-	"originalMaxAge", "partitioned", "priority", "expires", "secure", "httpOnly", "domain", "path", "sameSite",
-}
-
-// newCookie is express-session's new Cookie(options).
-func newCookie(o Cookie) *cookie {
-	c := &cookie{maxAge: json.RawMessage("null"), httpOnly: json.RawMessage("true"), path: quote(or(o.Path, "/"))}
-	if o.MaxAge > 0 {
-		c[maxAge] = strconv.AppendInt(nil, o.MaxAge.Milliseconds(), 10)
-	}
-	if o.Domain != "" {
-		c[domain] = quote(o.Domain)
-	}
-	for member, s := range map[int]Setting{
-		secure: o.Secure, httpOnly: o.HttpOnly, partitioned: o.Partitioned, sameSite: o.SameSite, priority: o.Priority,
-	} {
-		switch s {
-		case "":
-		case True, False:
-			c[member] = json.RawMessage(s)
-		default:
-			c[member] = quote(string(s))
-		}
-	}
-	return c
-}
-
-func quote(s string) json.RawMessage { return jsonfields.AppendName(nil, s) }
-
-// parseCookie reads a stored one. What express-session fills in, it fills in.
-func parseCookie(data []byte) (*cookie, error) {
-	fields, err := sessions.JSON{}.Split(data)
-	if err != nil {
-		return nil, errNoCookie
-	}
-	c := &cookie{httpOnly: json.RawMessage("true"), path: quote("/")}
-	for _, f := range fields {
-		if i := slices.Index(memberNames[:], f.Name); i >= 0 {
-			c[i] = f.Value
-			continue
-		}
-		c[unknown] = append(append(c[unknown], ','), quote(f.Name)...)
-		c[unknown] = append(append(c[unknown], ':'), f.Value...)
-	}
-	if _, ok := c.age(); !ok {
-		return nil, errMaxAge
-	}
-	return c, nil
-}
-
-// age is how long the session lasts after a request, in milliseconds; 0 without
-// a maxAge. Not ok is one with which Node can do nothing.
-func (c *cookie) age() (ms int64, ok bool) {
-	switch string(c[maxAge]) {
-	case "", "null", "false":
-		return 0, true
-	}
-	const most = 8.64e15 // what a Date of JavaScript holds
-	f, err := strconv.ParseFloat(string(c[maxAge]), 64)
-	if err != nil || f < 1 || f > most {
-		return 0, false
-	}
-	return int64(f), true
-}
-
-// idle is how long Redis keeps the session after a request: whole seconds,
-// rounded up. Without a maxAge that is for the Manager to say.
-func (c *cookie) idle() time.Duration {
-	ms, _ := c.age()
-	return time.Duration(min((ms+999)/1000, int64(math.MaxInt64/time.Second))) * time.Second
-}
-
-const (
-	dateFormat = "2006-01-02T15:04:05.000Z" // Date.prototype.toISOString
-	lastDate   = 253402300799999            // the last of four digits' years
-)
-
-// touched is the cookie after Session.touch: it expires by originalMaxAge from
-// now on, whatever it said before.
-func (c *cookie) touched(now time.Time) *cookie {
-	t := *c
-	ms, _ := c.age()
-	if t[expires] = c[maxAge]; ms > 0 {
-		end := time.UnixMilli(min(now.UnixMilli()+ms, lastDate)).UTC()
-		t[expires] = quote(end.Format(dateFormat))
-	}
-	return &t
-}
-
-// end is when the cookie expires, if it does.
-func (c *cookie) end() (time.Time, bool) {
-	end, err := time.Parse(`"`+dateFormat+`"`, string(c[expires]))
-	return end, err == nil
-}
-
-func (c *cookie) appendJSON(b []byte) []byte {
-	first := byte('{')
-	for i, name := range memberNames {
-		if c[i] != nil {
-			b = append(append(append(append(b, first, '"'), name...), `":`...), c[i]...)
-			first = ','
-		}
-	}
-	return append(append(b, c[unknown]...), '}')
-}
-
-// line is the Set-Cookie header: attributes in Node's order, and those left out
-// that no cookie can have.
-func (c *cookie) line(name, value string, end time.Time) string {
-	var b strings.Builder
-	b.WriteString(name + "=" + value)
-	if d, ok := text(c[domain]); ok && validDomain(d) {
-		b.WriteString("; Domain=" + d)
-	}
-	if p, ok := text(c[path]); ok && validPath(p) {
-		b.WriteString("; Path=" + p)
-	}
-	if !end.IsZero() {
-		b.WriteString("; Expires=" + end.UTC().Format(http.TimeFormat))
-	}
-	for _, flag := range []struct {
-		member int
-		text   string
-	}{{httpOnly, "; HttpOnly"}, {secure, "; Secure"}, {partitioned, "; Partitioned"}} {
-		if truthy(c[flag.member]) {
-			b.WriteString(flag.text)
-		}
-	}
-	if p, _ := text(c[priority]); Setting(p).among([]Setting{Low, Medium, High}) && p != "" {
-		b.WriteString("; Priority=" + title(p))
-	}
-	if s, _ := text(c[sameSite]); string(c[sameSite]) == "true" {
-		b.WriteString("; SameSite=Strict")
-	} else if Setting(s).among([]Setting{Strict, Lax, None}) && s != "" {
-		b.WriteString("; SameSite=" + title(s))
-	}
-	return b.String()
-}
-
-// title writes a word with one capital.
-func title(s string) string { return strings.ToUpper(s[:1]) + strings.ToLower(s[1:]) }
-
-// text is a string that is not empty.
-func text(v json.RawMessage) (s string, ok bool) {
-	return s, len(v) > 0 && json.Unmarshal(v, &s) == nil && s != ""
-}
-
-// truthy is JavaScript's.
-func truthy(v json.RawMessage) bool {
-	switch string(v) {
-	case "", "null", "false", `""`:
-		return false
-	}
-	f, err := strconv.ParseFloat(string(v), 64)
-	return err != nil || f != 0
-}
-
-// isNull is JavaScript's == null.
-func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -237,12 +236,3 @@ func (t *transport) ValidateOutcome(o sessions.Outcome) error {
 	}
 	return nil
 }
-
-// What package cookie lets into an attribute.
-var (
-	domains = regexp.MustCompile(`(?i)^[.]?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	paths   = regexp.MustCompile(`^[\x20-\x3A\x3D-\x7E]*$`)
-)
-
-func validDomain(v string) bool { return domains.MatchString(v) }
-func validPath(v string) bool   { return paths.MatchString(v) }

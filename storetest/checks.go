@@ -331,11 +331,11 @@ func checkContext(s *subject) {
 }
 
 func checkNeighbour(s *subject) {
-	if s.o.Neighbour == nil {
+	if s.neighbour == nil {
 		s.Skip("Options.Neighbour is nil")
 	}
 	n := *s
-	n.Store = s.o.Neighbour(s.T)
+	n.Store = s.neighbour(s.T)
 
 	s.create("k", "mine", time.Hour)
 	n.missing("k")
