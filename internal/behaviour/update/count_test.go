@@ -68,9 +68,12 @@ func (c *crowd) release() {
 
 func TestCounts(t *testing.T) {
 	t.Parallel()
-	requests := 1000
+	requests, each := 1000, 100
 	if testing.Short() {
 		requests = 200
+	}
+	if testing.Short() || kit.RaceEnabled {
+		each = 25
 	}
 
 	eachServer(t, "C9 a thousand requests at once in four processes that update a counter count exactly", func(t *testing.T, rdb *redis.Client, c sessions.Codec) {
@@ -129,7 +132,6 @@ func TestCounts(t *testing.T) {
 				kit.OK(t, err)
 			})
 		}
-		const each = 100
 		want := kit.Full()
 		want.Views += each
 		for i := range each {
