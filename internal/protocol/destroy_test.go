@@ -106,6 +106,10 @@ func TestDestroy(t *testing.T) {
 			destroy: "delete old, load theirs, delete theirs: had", left: "old>theirs",
 		},
 		{
+			name: "C16 a mark is there after ten seconds, and where it leads is nothing", stored: plain, then: []act{passes(markTTL), renews("old", "theirs"), ends},
+			destroy: "delete old, load theirs: had", left: "old>theirs",
+		},
+		{
 			name: "C16 nothing is where the mark led, ten seconds after the renewal", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}}, then: []act{passes(5 * time.Second)},
 			destroy: "load new: ErrGone", left: "old>new",
 		},

@@ -171,6 +171,15 @@ func TestSession(t *testing.T) {
 			}
 		}
 	})
+	inWorld(t, "C14 a mark is as old as the renewal, not as the session", layout{}, map[string]rec{"old": {payload: "a", age: time.Hour}}, func(w *world) {
+		renews("old", "theirs")(w)
+		s := w.session()
+		w.want("Load", name(s.Load(w.ctx, []string{"old"}, false)), "ok")
+		if !s.Over() {
+			w.t.Error("it is not over")
+		}
+		w.want("Destroy", w.destroy(s), "touch old, load theirs, delete theirs: had")
+	})
 	inWorld(t, "C1 its end is told once", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
 		s := w.loaded()
 		ends(w)

@@ -76,6 +76,27 @@ func TestTurns(t *testing.T) {
 			results: "unreadable header, unreadable header", commands: "swap old", left: `old="x"`,
 		},
 
+		{
+			name: "C11 the first one is out of time: the second one begins with what that has found", first: b, happens: events{"swap old": slow(timeout*3/4, saves("x"))},
+			results: "ErrConflict, ok", commands: "swap old, swap old", notices: "OutOfTime", given: "ax*", left: "old=axc",
+		},
+		{
+			name: "C9 the first one refuses what it has looked up: the second one begins with that", first: []compose{refuses}, update: true, happens: events{"load old": before(saves("x"))},
+			results: "refused, ok", commands: "load old, swap old", given: "ax*", left: "old=axc",
+		},
+		{
+			name: "L12 the claim is applied, and the first one crashes: the copy stays", first: []compose{renew("b")}, happens: events{"mark old": crashes(true)},
+			results: "panic, ErrGone", commands: "create new, mark old, swap old", notices: "Gone", given: "a", left: "new=ab old>new",
+		},
+		{
+			name: "L12 the first one crashes before its claim: the old token is valid", first: []compose{renew("b")}, happens: events{"mark old": crashes(false)},
+			results: "panic, ok", commands: "create new, mark old, swap old", given: "a", left: "new=ab old=ac",
+		},
+		{
+			name: "L12 the first one crashes before its newer copy", first: []compose{renew("b")}, happens: events{"mark old": before(saves("x")), "swap new": crashes(false)},
+			results: "panic, ok", commands: "create new, mark old, swap new, drop new, swap old", given: "ax*", left: "old=axc",
+		},
+
 		// The store does not answer the first one: the second one does not ask it again.
 		{
 			name: "F10 no answer to the swap", first: b, happens: events{"swap old": down},
@@ -270,6 +291,16 @@ func waits(composing, go_ chan bool, c compose) compose {
 		close(composing)
 		<-go_
 		return c(found)
+	}
+}
+
+// crashes: the caller panics, before or after the command is applied.
+func crashes(applied bool) event {
+	return func(_ *world, _ context.Context, apply func() error) error {
+		if applied {
+			_ = apply()
+		}
+		panic("panic")
 	}
 }
 
