@@ -74,6 +74,7 @@ func (l layout) Open(stored []byte) (r record.Record, err error) {
 	created, _ := strconv.ParseInt(string(parts[0]), 10, 64)
 	r.Idle, _ = time.ParseDuration(string(parts[1]))
 	r.Created, r.Remembered, r.Payload, r.Prefix = time.UnixMilli(created), string(parts[2]) == "true", parts[3], len(stored)
+	r.Attrs = "attributes"
 	return r, nil
 }
 

@@ -80,7 +80,7 @@ func TestHealth(t *testing.T) {
 		{"F12 it refuses writes, and is silent then: that is one outage, and a read ends it", "write- read- read+", "Unavailable first, Unavailable, Recovered"},
 		{"F12 it is silent, and refuses writes then", "read- write- read+ write-", "Unavailable first, Unavailable, Recovered, Unavailable first"},
 		{"F12 two outages", "read- read+ read- read+", "Unavailable first, Recovered, Unavailable first, Recovered"},
-		{"F1 a cancelled request neither begins nor ends one", "read# write# read- read# write# read+", "Unavailable first, Recovered"},
+		{"F1 a cancelled request neither begins nor ends one", "read# write# read- read# write# read- read+", "Unavailable first, Unavailable, Recovered"},
 		{"F1 a deadline is one", "read~ read+ write~ write+", "Unavailable first, Recovered, Unavailable first, Recovered"},
 		{"F12 an error of no type is an answer", "read- read!", "Unavailable first, Recovered"},
 	} {

@@ -180,6 +180,21 @@ func TestSession(t *testing.T) {
 		}
 		w.want("Destroy", w.destroy(s), "touch old, load theirs, delete theirs: had")
 	})
+	inWorld(t, "L12 a renewal keeps the ID, and so does its mark", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
+		s := w.loaded()
+		w.want("Write", w.write(s, &composer{steps: []compose{renew("b")}}, false), "ok renewed")
+		w.want("ID", string(s.ID()), "id")
+		r, err := w.layout.Open(w.entries["old"].data)
+		w.want("Open", name(err), "ok")
+		w.want("ID of the mark", string(r.ID), "id")
+	})
+	inWorld(t, "K6 what cannot be read leaves its attributes, by which a cookie is taken back", layout{foreign: true}, map[string]rec{"old": {payload: "?"}}, func(w *world) {
+		s := w.session()
+		w.want("Load", name(s.Load(w.ctx, []string{"old"}, false)), "ok")
+		if s.Stored() || s.Record.Attrs != "attributes" {
+			w.t.Errorf("stored %t, attributes %v", s.Stored(), s.Record.Attrs)
+		}
+	})
 	inWorld(t, "C1 its end is told once", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
 		s := w.loaded()
 		ends(w)

@@ -284,7 +284,19 @@ func hangs(_ *world, ctx context.Context, _ func() error) error {
 	return ctx.Err()
 }
 
-// slow: the command takes that long.
+// takes: the command takes that long, if the caller waits for so long.
+func takes(d time.Duration) event {
+	return func(_ *world, ctx context.Context, apply func() error) error {
+		select {
+		case <-time.After(d):
+			return apply()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// slow: the reply takes that long, and the caller waits; others act before.
 func slow(d time.Duration, acts ...act) event {
 	return func(w *world, _ context.Context, apply func() error) error {
 		w.others(acts)

@@ -104,6 +104,9 @@ func TestTTL(t *testing.T) {
 			s := w.loaded()
 			w.want("error", name(row.do(w, s)), "ok")
 			w.want("TTLs", w.ttls(), row.want)
+			if off := s.TTL() - time.Until(s.Expires); off != 0 {
+				w.t.Errorf("TTL is %v off", off)
+			}
 			if off := w.entries[s.Key].expires.Sub(s.Expires); off.Abs() > roundTrip {
 				w.t.Errorf("Expires is %v off", off)
 			}

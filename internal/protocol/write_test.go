@@ -143,6 +143,10 @@ func TestWrite(t *testing.T) {
 			result: "ErrGone", commands: "swap old", notices: "Gone", left: "old>theirs theirs=a",
 		},
 		{
+			name: "C4 K4 renewed before the swap by a newer build", compose: b, happens: events{"swap old": before(puts("old", rec{successor: "theirs", version: 2, by: "them.1"}))},
+			result: "ErrGone", commands: "swap old", notices: "Gone", left: "old>theirs",
+		},
+		{
 			name: "K6 unreadable before the swap", compose: b, happens: events{"swap old": before(puts("old", raw("x")))},
 			result: "unreadable header", commands: "swap old", left: `old="x"`,
 		},
@@ -237,6 +241,11 @@ func TestWrite(t *testing.T) {
 		{
 			name: "L6 L7 past its Lifetime", stored: rec{payload: "a", age: lifetime - timeout/4}, compose: b, happens: events{"swap old": slow(timeout/4, saves("x"))},
 			result: "ErrGone", commands: "swap old, delete old", notices: "Expired, Gone",
+		},
+		{
+			name: "L6 L17 past its Lifetime, and another session is there when it is deleted", stored: rec{payload: "a", age: lifetime - timeout/4}, compose: b,
+			happens: events{"swap old": slow(timeout/4, saves("x")), "delete old": before(puts("old", rec{payload: "y", by: "them.9"}))},
+			result:  "ErrGone", commands: "swap old, delete old", notices: "Expired, Gone", left: "old=y",
 		},
 		{
 			name: "L7 past its Lifetime when Compose returns", stored: rec{payload: "a", age: lifetime - time.Minute}, compose: []compose{lasting(time.Minute, edit("b"))},
