@@ -144,9 +144,14 @@ func name(err error) string {
 		err  error
 		name string
 	}{
-		{protocol.ErrUnavailable, "ErrUnavailable"}, {protocol.ErrNewerVersion, "ErrNewerVersion"},
-		{protocol.ErrConflict, "ErrConflict"}, {protocol.ErrGone, "ErrGone"}, {protocol.ErrTooLarge, "ErrTooLarge"},
-		{protocol.ErrNotFound, "ErrNotFound"}, {protocol.ErrExists, "ErrExists"}, {context.Canceled, "Canceled"},
+		{protocol.ErrUnavailable, "ErrUnavailable"},
+		{protocol.ErrNewerVersion, "ErrNewerVersion"},
+		{protocol.ErrConflict, "ErrConflict"},
+		{protocol.ErrGone, "ErrGone"},
+		{protocol.ErrTooLarge, "ErrTooLarge"},
+		{protocol.ErrNotFound, "ErrNotFound"},
+		{protocol.ErrExists, "ErrExists"},
+		{context.Canceled, "Canceled"},
 	} {
 		if errors.Is(err, e.err) {
 			words = append(words, e.name)

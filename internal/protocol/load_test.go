@@ -236,48 +236,48 @@ func TestLoad(t *testing.T) {
 		},
 		{name: "an unknown token of a class that is not known", layout: unknown, commands: "load old", destroy: "none"},
 	} {
-		inWorld(t, row.name, row.layout, row.stored, func(w *world) {
+		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {
 			if row.bug != "" {
-				w.t.Skip(row.bug)
+				fx.t.Skip(row.bug)
 			}
-			w.events, w.readOnly = row.happens, row.readOnly
+			fx.events, fx.readOnly = row.happens, row.readOnly
 			if row.layout.foreign {
-				w.engine.IDOf = func(string) string { return "OLD" }
+				fx.engine.IDOf = func(string) string { return "OLD" }
 			}
 			if row.tokens == nil {
 				row.tokens = []string{"old"}
 			}
-			s := w.session()
-			err := s.Load(w.ctx, row.tokens, row.passive)
+			s := fx.session()
+			err := s.Load(fx.ctx, row.tokens, row.passive)
 			found := ""
 			if s.Stored() {
-				found = s.Token + " " + w.app.adopted
-				w.want("the record found", string(s.Record.Payload), w.app.adopted)
+				found = s.Token + " " + fx.app.adopted
+				fx.want("the record found", string(s.Record.Payload), fx.app.adopted)
 			}
-			w.want("found", found, row.found)
+			fx.want("found", found, row.found)
 			if row.err == "" {
 				row.err = "ok"
 			}
-			w.want("Load", name(err), row.err)
-			w.want("commands", w.take(), row.commands)
-			w.want("notices", w.app.take(), row.notices)
-			w.end()
-			w.want("Destroy", w.destroy(s), row.destroy)
-			w.want("left", w.memory.String(), row.left)
+			fx.want("Load", name(err), row.err)
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.end()
+			fx.want("Destroy", fx.destroy(s), row.destroy)
+			fx.want("left", fx.memory.String(), row.left)
 		})
 	}
 
-	inWorld(t, "C4 what is renewed between the two loads of a class that is not known is not found", unknown, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		w.events = events{"touch old": before(renews("old", "theirs"))}
-		s := w.session()
-		if err := s.Load(w.ctx, []string{"old"}, false); err != nil || s.Stored() {
-			w.t.Errorf("%v, stored %t", err, s.Stored())
+	inBubble(t, "C4 what is renewed between the two loads of a class that is not known is not found", unknown, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		fx.events = events{"touch old": before(renews("old", "theirs"))}
+		s := fx.session()
+		if err := s.Load(fx.ctx, []string{"old"}, false); err != nil || s.Stored() {
+			fx.t.Errorf("%v, stored %t", err, s.Stored())
 		}
 	})
-	inWorld(t, "F1 a request that was cancelled", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		ctx, cancel := context.WithCancel(w.ctx)
+	inBubble(t, "F1 a request that was cancelled", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		ctx, cancel := context.WithCancel(fx.ctx)
 		cancel()
-		w.want("Load", name(w.session().Load(ctx, []string{"old"}, false)), "Canceled")
-		w.want("notices", w.app.take(), "")
+		fx.want("Load", name(fx.session().Load(ctx, []string{"old"}, false)), "Canceled")
+		fx.want("notices", fx.app.take(), "")
 	})
 }

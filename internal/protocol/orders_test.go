@@ -19,7 +19,7 @@ import (
 // A command on a key that no other request can know yet, such as a copy before its claim, goes at once: what
 // the others do before it or behind it is the same.
 type walk struct {
-	*world
+	*fixture
 	faults []string // that a command may have: one command of a run at the most
 
 	requests []*request
@@ -95,10 +95,10 @@ func (w *walk) wait(ctx context.Context, command, key string, apply func() error
 	return apply()
 }
 
-// gates is the store that the requests see.
-type gates struct{ w *walk }
+// parking is the store that the requests see.
+type parking struct{ w *walk }
 
-func (g gates) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
+func (g parking) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	err = g.w.wait(ctx, "load", key, func() (err error) {
 		data, left, err = g.w.memory.Load(ctx, key, touch)
 		return err
@@ -106,11 +106,11 @@ func (g gates) Load(ctx context.Context, key string, touch time.Duration) (data 
 	return data, left, err
 }
 
-func (g gates) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
+func (g parking) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
 	return g.w.wait(ctx, "create", key, func() error { return g.w.memory.Create(ctx, key, data, ttl) })
 }
 
-func (g gates) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
+func (g parking) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
 	err = g.w.wait(ctx, "swap", key, func() (err error) {
 		if current, err = g.w.memory.CompareAndSwap(ctx, key, prefix, data, ttl); err == nil && data != nil {
 			r, _ := g.w.layout.Open(data)
@@ -121,7 +121,7 @@ func (g gates) CompareAndSwap(ctx context.Context, key string, prefix, data []by
 	return current, err
 }
 
-func (g gates) Delete(ctx context.Context, key string) error {
+func (g parking) Delete(ctx context.Context, key string) error {
 	return g.w.wait(ctx, "drop", key, func() error { return g.w.memory.Delete(ctx, key) })
 }
 
@@ -135,7 +135,7 @@ func (w *walk) run(verbs []string, processes []int) {
 	for i, v := range verbs {
 		e := engines[processes[i]]
 		if e == nil {
-			cfg := w.config(fmt.Sprint("p", processes[i]), gates{w}, func() (string, error) {
+			cfg := w.config(fmt.Sprint("p", processes[i]), parking{w}, func() (string, error) {
 				drawn++
 				return fmt.Sprint("new", drawn), nil
 			})
@@ -192,12 +192,11 @@ func (w *walk) step() bool {
 	if len(parked) == 0 {
 		return false
 	}
-	r := parked[0]
-	if i := slices.IndexFunc(parked, func(r *request) bool { return !w.public[r.key] }); i >= 0 {
-		r = parked[i]
-	} else {
-		r = parked[w.pick(len(parked))]
+	i := slices.IndexFunc(parked, func(r *request) bool { return !w.public[r.key] })
+	if i < 0 {
+		i = w.pick(len(parked))
 	}
+	r := parked[i]
 	fault := ""
 	if w.faults != nil && !w.fault && r.command != "load" { // a load has rows of its own
 		if n := w.pick(len(w.faults) + 1); n > 0 {
@@ -297,8 +296,8 @@ func TestOrders(t *testing.T) {
 			if testing.Short() && row.long {
 				continue
 			}
-			inWorld(t, fmt.Sprint(row.name, ", processes ", processes[:len(row.verbs)]), layout{}, nil, func(world *world) {
-				w := &walk{world: world, faults: row.faults}
+			inBubble(t, fmt.Sprint(row.name, ", processes ", processes[:len(row.verbs)]), layout{}, nil, func(fx *fixture) {
+				w := &walk{fixture: fx, faults: row.faults}
 				runs := 0
 				succeeds := make([]int, len(row.verbs)) // in so many runs all that a request does
 				for more := true; more; more = w.next() {
