@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +41,9 @@ type request struct {
 
 	key     string // of the command that waits
 	command string
-	parked  bool
-	writes  bool // it is in a Write
-	ended   bool
+	parked  atomic.Bool // what is above is valid
+	writes  atomic.Bool // it is in a Write
+	ended   atomic.Bool
 	let     chan string // go, with that fault
 	results []string    // of the verbs
 }
@@ -82,7 +83,8 @@ func (w *walk) wait(ctx context.Context, command, key string, apply func() error
 	if !ok {
 		return apply()
 	}
-	r.command, r.key, r.parked = command, key, true
+	r.command, r.key = command, key
+	r.parked.Store(true)
 	switch <-r.let {
 	case "down":
 		return down(nil, ctx, apply)
@@ -156,7 +158,7 @@ func (w *walk) run(verbs []string, processes []int) {
 }
 
 func (r *request) play(ctx context.Context) {
-	defer func() { r.ended = true }()
+	defer r.ended.Store(true)
 	_ = r.s.Load(ctx, []string{"old"}, false) // it has no faults
 	for i, verb := range r.verbs {
 		switch {
@@ -173,9 +175,9 @@ func (r *request) play(ctx context.Context) {
 		if verb == "renew" {
 			c = renew(letter)
 		}
-		r.writes = true
+		r.writes.Store(true)
 		result, err := r.s.Write(ctx, protocol.Change{Composer: &composer{steps: []compose{c}}})
-		r.writes = false
+		r.writes.Store(false)
 		r.results = append(r.results, resultOf(result, err))
 	}
 }
@@ -188,7 +190,7 @@ func (w *walk) step() bool {
 		time.Sleep(walkTimeout / 16) // as long as a pause can be
 		synctest.Wait()
 	}
-	parked := slices.DeleteFunc(slices.Clone(w.requests), func(r *request) bool { return !r.parked })
+	parked := slices.DeleteFunc(slices.Clone(w.requests), func(r *request) bool { return !r.parked.Load() })
 	if len(parked) == 0 {
 		return false
 	}
@@ -204,7 +206,7 @@ func (w *walk) step() bool {
 		}
 	}
 	w.trace = append(w.trace, strings.TrimSpace(fmt.Sprint(r.name, " ", r.command, " ", r.key, " ", fault)))
-	r.parked = false
+	r.parked.Store(false)
 	r.let <- fault
 	return true
 }
@@ -212,8 +214,8 @@ func (w *walk) step() bool {
 // pauses tells whether a request pauses: it neither waits at a command nor for the turn of one that does.
 func (w *walk) pauses() bool {
 	return slices.ContainsFunc(w.requests, func(r *request) bool {
-		return !r.parked && !r.ended && !slices.ContainsFunc(w.requests, func(q *request) bool {
-			return q.parked && q.writes && q.process == r.process && q.s.Key == r.s.Key
+		return !r.parked.Load() && !r.ended.Load() && !slices.ContainsFunc(w.requests, func(q *request) bool {
+			return q.parked.Load() && q.writes.Load() && q.process == r.process && q.s.Key == r.s.Key
 		})
 	})
 }
@@ -223,7 +225,7 @@ func (w *walk) check() {
 	tokens := []string{"old"}
 	destroyed, tried := false, false
 	for _, r := range w.requests {
-		if !r.ended {
+		if !r.ended.Load() {
 			w.t.Fatalf("%s has not ended", r.name)
 		}
 		for i, result := range r.results {

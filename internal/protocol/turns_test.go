@@ -22,6 +22,7 @@ func TestTurns(t *testing.T) {
 		name    string
 		layout  layout
 		first   []compose
+		second  []compose // appends c, if there are none
 		update  bool
 		happens events
 
@@ -76,6 +77,20 @@ func TestTurns(t *testing.T) {
 			results: "unreadable header, unreadable header", commands: "swap old", left: `old="x"`,
 		},
 
+		{
+			name: "C9 the second one refuses what it is handed, and that is stored", first: b, second: []compose{refuses}, update: true,
+			results: "ok, refused", commands: "swap old, load old", given: "ab*", left: "old=ab",
+		},
+		{
+			name: "C9 the second one refuses what it is handed, and another process has written since", first: b, second: []compose{refuses, edit("c")}, update: true,
+			happens: events{"load old": before(saves("x"))},
+			results: "ok, ok", commands: "swap old, load old, swap old", given: "ab* abx*", left: "old=abxc",
+		},
+		{
+			name: "C1 the second one refuses what it is handed, and the session has ended since", first: b, second: []compose{refuses}, update: true,
+			happens: events{"load old": before(ends)},
+			results: "ok, ErrGone", commands: "swap old, load old", notices: "Gone", given: "ab*",
+		},
 		{
 			name: "C11 the first one is out of time: the second one begins with what that has found", first: b, happens: events{"swap old": slow(timeout*3/4, saves("x"))},
 			results: "ErrConflict, ok", commands: "swap old, swap old", notices: "OutOfTime", given: "ax*", left: "old=axc",
@@ -151,7 +166,10 @@ func TestTurns(t *testing.T) {
 			fx.events = row.happens
 			composing, go_ := make(chan bool), make(chan bool)
 			first := slices.Concat([]compose{waits(composing, go_, row.first[0])}, row.first[min(1, len(row.first)-1):])
-			second := &composer{steps: []compose{edit("c")}}
+			if row.second == nil {
+				row.second = []compose{edit("c")}
+			}
+			second := &composer{steps: row.second}
 			results := make([]string, 2)
 			var all sync.WaitGroup
 			all.Go(func() { results[0] = fx.write(one, &composer{steps: first}, row.update) })
