@@ -81,68 +81,68 @@ func TestCreate(t *testing.T) {
 		{name: "the Layout does not seal it", layout: layout{seal: func(record.Record) error { return refused }}, err: "sessions: Layout: refused by the layout"},
 		{name: "the Layout does not open what it has sealed", layout: layout{open: func([]byte) error { return refused }}, err: "sessions: Layout: it cannot open what it sealed: refused by the layout"},
 	} {
-		inWorld(t, row.name, row.layout, row.stored, func(w *world) {
-			w.events = row.happens
+		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {
+			fx.events = row.happens
 			if row.draws != nil {
-				w.draws = row.draws
+				fx.draws = row.draws
 			}
-			s := w.session()
+			s := fx.session()
 			row.rec.ID, row.rec.Created = s.ID(), time.Now()
 			if row.rec.Payload == nil {
 				row.rec.Payload = []byte("a")
 			}
-			err := s.Create(w.ctx, row.rec)
+			err := s.Create(fx.ctx, row.rec)
 			switch {
 			case row.err == "":
 				row.err = "ok"
 				row.token = cmp.Or(row.token, "new")
 				row.left = cmp.Or(row.left, "new=a")
-				w.want("the ID", string(s.Record.ID), string(s.ID()))
+				fx.want("the ID", string(s.Record.ID), string(s.ID()))
 			case s.Stored():
-				w.t.Error("it failed, and the session is stored")
+				fx.t.Error("it failed, and the session is stored")
 			}
-			w.want("Create", name(err), row.err)
-			w.want("commands", w.take(), row.commands)
-			w.want("notices", w.app.take(), row.notices)
-			w.want("token", s.Token, row.token)
-			w.want("key", s.Key, row.token)
-			w.want("stored", w.memory.String(), row.left)
-			w.end()
+			fx.want("Create", name(err), row.err)
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.want("token", s.Token, row.token)
+			fx.want("key", s.Key, row.token)
+			fx.want("stored", fx.memory.String(), row.left)
+			fx.end()
 		})
 	}
 
-	inWorld(t, "F3 a client that hangs up does not stop it", layout{}, nil, func(w *world) {
-		ctx, cancel := context.WithCancel(w.ctx)
-		w.events = events{"create new": func(_ *world, _ context.Context, apply func() error) error { cancel(); return apply() }}
-		w.want("Create", name(w.session().Create(ctx, record.Record{ID: []byte("id"), Created: time.Now()})), "ok")
+	inBubble(t, "F3 a client that hangs up does not stop it", layout{}, nil, func(fx *fixture) {
+		ctx, cancel := context.WithCancel(fx.ctx)
+		fx.events = events{"create new": func(_ *fixture, _ context.Context, apply func() error) error { cancel(); return apply() }}
+		fx.want("Create", name(fx.session().Create(ctx, record.Record{ID: []byte("id"), Created: time.Now()})), "ok")
 	})
-	inWorld(t, "T11 the realm is in the key and not in the token", layout{}, nil, func(w *world) {
-		w.engine.Realm = "here"
-		s := w.session()
-		w.want("Create", name(s.Create(w.ctx, record.Record{ID: []byte("id"), Created: time.Now(), Payload: []byte("a")})), "ok")
-		w.want("token", s.Token, "new")
-		w.want("Load", name(w.session().Load(w.ctx, []string{"new"}, false)), "ok")
-		w.want("commands", w.take(), "create here/new, touch here/new")
+	inBubble(t, "T11 the realm is in the key and not in the token", layout{}, nil, func(fx *fixture) {
+		fx.engine.Realm = "here"
+		s := fx.session()
+		fx.want("Create", name(s.Create(fx.ctx, record.Record{ID: []byte("id"), Created: time.Now(), Payload: []byte("a")})), "ok")
+		fx.want("token", s.Token, "new")
+		fx.want("Load", name(fx.session().Load(fx.ctx, []string{"new"}, false)), "ok")
+		fx.want("commands", fx.take(), "create here/new, touch here/new")
 	})
 }
 
 // Whoever reads the store or a log gets an ID, and it is not the token.
 func TestID(t *testing.T) {
-	inWorld(t, "a session that is not stored draws one, once", layout{}, nil, func(w *world) {
-		s := w.session()
-		if id := string(s.ID()); len(id) != 36 || string(s.ID()) != id || string(w.session().ID()) == id {
-			w.t.Errorf("%s, then %s", id, s.ID())
+	inBubble(t, "a session that is not stored draws one, once", layout{}, nil, func(fx *fixture) {
+		s := fx.session()
+		if id := string(s.ID()); len(id) != 36 || string(s.ID()) != id || string(fx.session().ID()) == id {
+			fx.t.Errorf("%s, then %s", id, s.ID())
 		}
 	})
-	inWorld(t, "a record without one has the same one at each load", layout{foreign: true}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		first, second := w.loaded(), w.loaded()
+	inBubble(t, "a record without one has the same one at each load", layout{foreign: true}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		first, second := fx.loaded(), fx.loaded()
 		if id := string(first.ID()); len(id) != 36 || string(second.ID()) != id || strings.Contains(id, "old") {
-			w.t.Errorf("%s, then %s", id, second.ID())
+			fx.t.Errorf("%s, then %s", id, second.ID())
 		}
 	})
-	inWorld(t, "it is made of the key where the Layout does that", layout{foreign: true}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		w.engine.IDOf = func(key string) string { return "of " + key }
-		w.want("before it is stored", string(w.session().ID()), "")
-		w.want("when it is loaded", string(w.loaded().ID()), "of old")
+	inBubble(t, "it is made of the key where the Layout does that", layout{foreign: true}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		fx.engine.IDOf = func(key string) string { return "of " + key }
+		fx.want("before it is stored", string(fx.session().ID()), "")
+		fx.want("when it is loaded", string(fx.loaded().ID()), "of old")
 	})
 }

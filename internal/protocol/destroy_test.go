@@ -106,6 +106,10 @@ func TestDestroy(t *testing.T) {
 			destroy: "delete old, load theirs, delete theirs: had", left: "old>theirs",
 		},
 		{
+			name: "C16 a mark is there after ten seconds, and where it leads is nothing", stored: plain, then: []act{passes(markTTL), renews("old", "theirs"), ends},
+			destroy: "delete old, load theirs: had", left: "old>theirs",
+		},
+		{
 			name: "C16 nothing is where the mark led, ten seconds after the renewal", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}}, then: []act{passes(5 * time.Second)},
 			destroy: "load new: ErrGone", left: "old>new",
 		},
@@ -140,22 +144,22 @@ func TestDestroy(t *testing.T) {
 			destroy: "delete old, delete old, delete old: ErrConflict", left: "old=axxx",
 		},
 	} {
-		inWorld(t, row.name, row.layout, row.stored, func(w *world) {
-			s := w.session()
+		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {
+			s := fx.session()
 			if row.tokens == nil {
 				row.tokens = []string{"old"}
 			}
-			w.want("Load", name(s.Load(w.ctx, row.tokens, false)), "ok")
-			w.take()
-			w.others(row.then)
-			w.events = row.happens
-			ctx, cancel := context.WithTimeout(w.ctx, timeout)
+			fx.want("Load", name(s.Load(fx.ctx, row.tokens, false)), "ok")
+			fx.take()
+			fx.others(row.then)
+			fx.events = row.happens
+			ctx, cancel := context.WithTimeout(fx.ctx, timeout)
 			defer cancel()
-			w.ctx = ctx
-			w.want("Destroy", w.destroy(s), row.destroy)
-			w.want("notices", w.app.take(), row.notices)
-			w.want("left", w.memory.String(), row.left)
-			w.end()
+			fx.ctx = ctx
+			fx.want("Destroy", fx.destroy(s), row.destroy)
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.want("left", fx.memory.String(), row.left)
+			fx.end()
 		})
 	}
 }
@@ -164,5 +168,5 @@ const markTTL = 10 * time.Second
 
 // savesAt is saves under another token.
 func savesAt(token, letter string) act {
-	return func(w *world) { w.elsewhereWrites("them", token, edit(letter)) }
+	return func(fx *fixture) { fx.elsewhereWrites("them", token, edit(letter)) }
 }

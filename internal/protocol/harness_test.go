@@ -22,9 +22,6 @@ const (
 	maxSize  = 1000
 )
 
-// epoch is when the clock of a bubble begins.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // A layout is a test's Layout: a token is a name, followed by "+r" if the session is remembered, and the
 // key is the same. Its records are the library's own, or have neither names of writes nor marks.
 type layout struct {
@@ -74,6 +71,7 @@ func (l layout) Open(stored []byte) (r record.Record, err error) {
 	created, _ := strconv.ParseInt(string(parts[0]), 10, 64)
 	r.Idle, _ = time.ParseDuration(string(parts[1]))
 	r.Created, r.Remembered, r.Payload, r.Prefix = time.UnixMilli(created), string(parts[2]) == "true", parts[3], len(stored)
+	r.Attrs = "attributes"
 	return r, nil
 }
 
@@ -130,8 +128,8 @@ func (r rec) sealed(l layout) []byte {
 	return data
 }
 
-// A world is a store, this process and what others do.
-type world struct {
+// A fixture is a store, this process and what others do.
+type fixture struct {
 	t *testing.T
 	*script
 	engine *protocol.Engine
@@ -143,111 +141,111 @@ type world struct {
 	readOnly  bool                        // the store cannot touch
 }
 
-// inWorld runs f in a bubble, with what is stored.
-func inWorld(t *testing.T, name string, l layout, stored map[string]rec, f func(w *world)) {
+// inBubble runs f in a bubble, with what is stored.
+func inBubble(t *testing.T, name string, l layout, stored map[string]rec, f func(fx *fixture)) {
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(newWorld(t, l, stored)) })
+		synctest.Test(t, func(t *testing.T) { f(newFixture(t, l, stored)) })
 	})
 }
 
-func newWorld(t *testing.T, l layout, stored map[string]rec) *world {
-	w := &world{t: t, app: &application{}, ctx: t.Context(), draws: []string{"new", "newer", "newest"}, processes: map[string]*protocol.Engine{}}
-	w.script = &script{memory: &memory{layout: l, entries: map[string]entry{}}, w: w, idle: idle, times: map[string]int{}}
+func newFixture(t *testing.T, l layout, stored map[string]rec) *fixture {
+	fx := &fixture{t: t, app: &application{}, ctx: t.Context(), draws: []string{"new", "newer", "newest"}, processes: map[string]*protocol.Engine{}}
+	fx.script = &script{memory: &memory{layout: l, entries: map[string]entry{}}, fx: fx, idle: idle, times: map[string]int{}}
 	for key, r := range stored {
-		w.put(key, r)
+		fx.put(key, r)
 	}
-	w.engine = protocol.New(w.config("me", w.script, func() (string, error) {
-		if len(w.draws) == 0 {
+	fx.engine = protocol.New(fx.config("me", fx.script, func() (string, error) {
+		if len(fx.draws) == 0 {
 			return "", errors.New("no token left")
 		}
-		drawn := w.draws[0]
-		w.draws = w.draws[1:]
+		drawn := fx.draws[0]
+		fx.draws = fx.draws[1:]
 		return drawn, nil
 	}))
-	return w
+	return fx
 }
 
-func (w *world) config(process string, store protocol.Store, draw func() (string, error)) protocol.Config {
+func (fx *fixture) config(process string, store protocol.Store, draw func() (string, error)) protocol.Config {
 	return protocol.Config{
-		Store: store, Timeout: timeout, Layout: w.layout, NewToken: draw, Process: process,
+		Store: store, Timeout: timeout, Layout: fx.layout, NewToken: draw, Process: process,
 		Plain: record.Timeouts{Idle: idle, Lifetime: lifetime}, Remember: record.Timeouts{Idle: 240 * time.Hour},
 		Version: 1, MaxSize: maxSize,
 		Unreadable: func(_ []byte, part string, err error) error { return &unreadable{part, err} },
 	}
 }
 
-func (w *world) put(key string, r rec) {
-	w.entries[key] = entry{r.sealed(w.layout), time.Now().Add(idle)}
+func (fx *fixture) put(key string, r rec) {
+	fx.entries[key] = entry{r.sealed(fx.layout), time.Now().Add(idle)}
 }
 
-func (w *world) session() *protocol.Session {
+func (fx *fixture) session() *protocol.Session {
 	s := &protocol.Session{}
-	s.Init(w.engine, w.app)
+	s.Init(fx.engine, fx.app)
 	return s
 }
 
 // loaded is a session that a request has loaded, before the row begins.
-func (w *world) loaded() *protocol.Session {
-	w.t.Helper()
-	happens := w.events
-	w.events = nil
-	s := w.session()
-	if err := s.Load(w.ctx, []string{"old"}, false); err != nil || !s.Stored() {
-		w.t.Fatalf("Load: %v, stored %t", err, s.Stored())
+func (fx *fixture) loaded() *protocol.Session {
+	fx.t.Helper()
+	happens := fx.events
+	fx.events = nil
+	s := fx.session()
+	if err := s.Load(fx.ctx, []string{"old"}, false); err != nil || !s.Stored() {
+		fx.t.Fatalf("Load: %v, stored %t", err, s.Stored())
 	}
-	w.take()
-	w.app.take()
-	w.events = happens
+	fx.take()
+	fx.app.take()
+	fx.events = happens
 	return s
 }
 
 // end checks that everything has happened that a row wanted to happen.
-func (w *world) end() {
-	w.t.Helper()
-	for command := range w.events {
+func (fx *fixture) end() {
+	fx.t.Helper()
+	for command := range fx.events {
 		if !strings.HasSuffix(command, " *") {
-			w.t.Errorf("%q was never sent", command)
+			fx.t.Errorf("%q was never sent", command)
 		}
 	}
 }
 
-func (w *world) want(what, got, want string) {
-	w.t.Helper()
+func (fx *fixture) want(what, got, want string) {
+	fx.t.Helper()
 	if got != want {
-		w.t.Errorf("%s: %q, want %q", what, got, want)
+		fx.t.Errorf("%s: %q, want %q", what, got, want)
 	}
 }
 
 // An act is what another process does, or the time.
-type act func(w *world)
+type act func(fx *fixture)
 
-func (w *world) others(acts []act) {
+func (fx *fixture) others(acts []act) {
 	for _, a := range acts {
-		a(w)
+		a(fx)
 	}
 }
 
 // elsewhere runs a request of another process with the token old.
-func (w *world) elsewhere(process, token string, do func(s *protocol.Session) error) {
-	w.t.Helper()
-	e := w.processes[process]
+func (fx *fixture) elsewhere(process, token string, do func(s *protocol.Session) error) {
+	fx.t.Helper()
+	e := fx.processes[process]
 	if e == nil {
-		e = protocol.New(w.config(process, w.memory, func() (string, error) { return process, nil }))
-		w.processes[process] = e
+		e = protocol.New(fx.config(process, fx.memory, func() (string, error) { return process, nil }))
+		fx.processes[process] = e
 	}
 	s := &protocol.Session{}
 	s.Init(e, &application{})
 	if err := s.Load(context.Background(), []string{token}, true); err != nil {
-		w.t.Fatalf("%s loads: %v", process, err)
+		fx.t.Fatalf("%s loads: %v", process, err)
 	}
 	if err := do(s); err != nil {
-		w.t.Fatalf("%s: %v", process, err)
+		fx.t.Fatalf("%s: %v", process, err)
 	}
 }
 
-func (w *world) elsewhereWrites(process, token string, c compose) {
-	w.t.Helper()
-	w.elsewhere(process, token, func(s *protocol.Session) error {
+func (fx *fixture) elsewhereWrites(process, token string, c compose) {
+	fx.t.Helper()
+	fx.elsewhere(process, token, func(s *protocol.Session) error {
 		_, err := s.Write(context.Background(), protocol.Change{Composer: &composer{steps: []compose{c}}})
 		return err
 	})
@@ -255,44 +253,44 @@ func (w *world) elsewhereWrites(process, token string, c compose) {
 
 // saves: another process appends a letter.
 func saves(letter string) act {
-	return func(w *world) { w.elsewhereWrites("them", "old", edit(letter)) }
+	return func(fx *fixture) { fx.elsewhereWrites("them", "old", edit(letter)) }
 }
 
 // savesBy: so many processes append a letter, one after another, n times in all.
 func savesBy(processes, n int, letter string) act {
-	return func(w *world) {
+	return func(fx *fixture) {
 		for i := range n {
-			w.elsewhereWrites(fmt.Sprint("p", i%processes), "old", edit(letter))
+			fx.elsewhereWrites(fmt.Sprint("p", i%processes), "old", edit(letter))
 		}
 	}
 }
 
 // renews: another process renews the session; the new token is its name.
 func renews(token, process string) act {
-	return func(w *world) { w.elsewhereWrites(process, token, renew("")) }
+	return func(fx *fixture) { fx.elsewhereWrites(process, token, renew("")) }
 }
 
 // ends: another process destroys the session.
-func ends(w *world) {
-	w.elsewhere("them", "old", func(s *protocol.Session) error {
+func ends(fx *fixture) {
+	fx.elsewhere("them", "old", func(s *protocol.Session) error {
 		_, err := s.Destroy(context.Background())
 		return err
 	})
 }
 
 // puts: something is there now.
-func puts(key string, r rec) act { return func(w *world) { w.put(key, r) } }
+func puts(key string, r rec) act { return func(fx *fixture) { fx.put(key, r) } }
 
 // expires: the store has forgotten a key.
-func expires(key string) act { return func(w *world) { delete(w.entries, key) } }
+func expires(key string) act { return func(fx *fixture) { delete(fx.entries, key) } }
 
 // passes: time goes by.
-func passes(d time.Duration) act { return func(*world) { time.Sleep(d) } }
+func passes(d time.Duration) act { return func(*fixture) { time.Sleep(d) } }
 
 // destroy is what a Destroy sends, and its result: had, nothing or the error.
-func (w *world) destroy(s *protocol.Session) string {
-	had, err := s.Destroy(w.ctx)
-	commands := w.take()
+func (fx *fixture) destroy(s *protocol.Session) string {
+	had, err := s.Destroy(fx.ctx)
+	commands := fx.take()
 	switch {
 	case err != nil:
 		return commands + ": " + name(err)

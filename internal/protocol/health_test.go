@@ -13,34 +13,34 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// An echo is a store that answers everything with one error.
-type echo struct{ err error }
+// A oneAnswer is a store that answers everything with one error.
+type oneAnswer struct{ err error }
 
-func (e *echo) Load(context.Context, string, time.Duration) ([]byte, time.Duration, error) {
+func (e *oneAnswer) Load(context.Context, string, time.Duration) ([]byte, time.Duration, error) {
 	return nil, 0, e.err
 }
-func (e *echo) Create(context.Context, string, []byte, time.Duration) error { return e.err }
-func (e *echo) Delete(context.Context, string) error                        { return e.err }
-func (e *echo) CompareAndSwap(context.Context, string, []byte, []byte, time.Duration) ([]byte, error) {
+func (e *oneAnswer) Create(context.Context, string, []byte, time.Duration) error { return e.err }
+func (e *oneAnswer) Delete(context.Context, string) error                        { return e.err }
+func (e *oneAnswer) CompareAndSwap(context.Context, string, []byte, []byte, time.Duration) ([]byte, error) {
 	return nil, e.err
 }
 
-// A patient is a store whose health is watched.
-type patient struct {
-	echo
+// A monitored store is one whose health is watched.
+type monitored struct {
+	oneAnswer
 	engine *protocol.Engine
 	app    application
 }
 
-func newPatient() *patient {
-	p := &patient{}
-	w := &world{script: &script{memory: &memory{}}}
-	p.engine = protocol.New(w.config("me", p, func() (string, error) { return "new", nil }))
+func newMonitored() *monitored {
+	p := &monitored{}
+	fx := &fixture{script: &script{memory: &memory{}}}
+	p.engine = protocol.New(fx.config("me", p, func() (string, error) { return "new", nil }))
 	return p
 }
 
 // call sends a command and returns its error. There is a session, as far as it knows.
-func (p *patient) call(kind string, answer error) (err error) {
+func (p *monitored) call(kind string, answer error) (err error) {
 	s := &protocol.Session{}
 	s.Init(p.engine, &p.app)
 	s.Key, s.Raw, s.Record, s.KnownAt = "old", []byte("a"), record.Record{ID: []byte("id"), Created: time.Now()}, time.Now()
@@ -61,7 +61,7 @@ func (p *patient) call(kind string, answer error) (err error) {
 }
 
 // told are the notices of outages since the last call.
-func (p *patient) told() string {
+func (p *monitored) told() string {
 	return strings.Trim(strings.ReplaceAll(strings.ReplaceAll(p.app.take(), ", Gone", ""), "Gone", ""), ", ")
 }
 
@@ -80,12 +80,12 @@ func TestHealth(t *testing.T) {
 		{"F12 it refuses writes, and is silent then: that is one outage, and a read ends it", "write- read- read+", "Unavailable first, Unavailable, Recovered"},
 		{"F12 it is silent, and refuses writes then", "read- write- read+ write-", "Unavailable first, Unavailable, Recovered, Unavailable first"},
 		{"F12 two outages", "read- read+ read- read+", "Unavailable first, Recovered, Unavailable first, Recovered"},
-		{"F1 a cancelled request neither begins nor ends one", "read# write# read- read# write# read+", "Unavailable first, Recovered"},
+		{"F1 a cancelled request neither begins nor ends one", "read# write# read- read# write# read- read+", "Unavailable first, Unavailable, Recovered"},
 		{"F1 a deadline is one", "read~ read+ write~ write+", "Unavailable first, Recovered, Unavailable first, Recovered"},
 		{"F12 an error of no type is an answer", "read- read!", "Unavailable first, Recovered"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p := newPatient()
+			p := newMonitored()
 			answers := map[byte]error{'+': protocol.ErrNotFound, '-': unavailable, '#': context.Canceled, '~': context.DeadlineExceeded, '!': errBroken}
 			for _, call := range strings.Fields(row.calls) {
 				kind, answer := call[:len(call)-1], answers[call[len(call)-1]]
@@ -104,7 +104,7 @@ func TestHealth(t *testing.T) {
 		calls := []string{"read", "write", "delete"}
 		answers := []error{protocol.ErrNotFound, unavailable}
 		for n := range 6 * 6 * 6 * 6 * 6 {
-			p := newPatient()
+			p := newMonitored()
 			var trace []string
 			outage := ""
 			for ; len(trace) < 5; n /= 6 {
@@ -132,7 +132,7 @@ func TestHealth(t *testing.T) {
 
 	t.Run("F12 of many calls at once one begins the outage and one ends it", func(t *testing.T) {
 		for range 20 {
-			p := newPatient()
+			p := newMonitored()
 			for _, want := range []string{"Unavailable first", "Recovered"} {
 				p.err = protocol.ErrNotFound
 				if want == "Unavailable first" {

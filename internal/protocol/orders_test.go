@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,7 +20,7 @@ import (
 // A command on a key that no other request can know yet, such as a copy before its claim, goes at once: what
 // the others do before it or behind it is the same.
 type walk struct {
-	*world
+	*fixture
 	faults []string // that a command may have: one command of a run at the most
 
 	requests []*request
@@ -40,9 +41,9 @@ type request struct {
 
 	key     string // of the command that waits
 	command string
-	parked  bool
-	writes  bool // it is in a Write
-	ended   bool
+	parked  atomic.Bool // what is above is valid
+	writes  atomic.Bool // it is in a Write
+	ended   atomic.Bool
 	let     chan string // go, with that fault
 	results []string    // of the verbs
 }
@@ -82,7 +83,8 @@ func (w *walk) wait(ctx context.Context, command, key string, apply func() error
 	if !ok {
 		return apply()
 	}
-	r.command, r.key, r.parked = command, key, true
+	r.command, r.key = command, key
+	r.parked.Store(true)
 	switch <-r.let {
 	case "down":
 		return down(nil, ctx, apply)
@@ -95,10 +97,10 @@ func (w *walk) wait(ctx context.Context, command, key string, apply func() error
 	return apply()
 }
 
-// gates is the store that the requests see.
-type gates struct{ w *walk }
+// parking is the store that the requests see.
+type parking struct{ w *walk }
 
-func (g gates) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
+func (g parking) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	err = g.w.wait(ctx, "load", key, func() (err error) {
 		data, left, err = g.w.memory.Load(ctx, key, touch)
 		return err
@@ -106,11 +108,11 @@ func (g gates) Load(ctx context.Context, key string, touch time.Duration) (data 
 	return data, left, err
 }
 
-func (g gates) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
+func (g parking) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
 	return g.w.wait(ctx, "create", key, func() error { return g.w.memory.Create(ctx, key, data, ttl) })
 }
 
-func (g gates) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
+func (g parking) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
 	err = g.w.wait(ctx, "swap", key, func() (err error) {
 		if current, err = g.w.memory.CompareAndSwap(ctx, key, prefix, data, ttl); err == nil && data != nil {
 			r, _ := g.w.layout.Open(data)
@@ -121,7 +123,7 @@ func (g gates) CompareAndSwap(ctx context.Context, key string, prefix, data []by
 	return current, err
 }
 
-func (g gates) Delete(ctx context.Context, key string) error {
+func (g parking) Delete(ctx context.Context, key string) error {
 	return g.w.wait(ctx, "drop", key, func() error { return g.w.memory.Delete(ctx, key) })
 }
 
@@ -135,7 +137,7 @@ func (w *walk) run(verbs []string, processes []int) {
 	for i, v := range verbs {
 		e := engines[processes[i]]
 		if e == nil {
-			cfg := w.config(fmt.Sprint("p", processes[i]), gates{w}, func() (string, error) {
+			cfg := w.config(fmt.Sprint("p", processes[i]), parking{w}, func() (string, error) {
 				drawn++
 				return fmt.Sprint("new", drawn), nil
 			})
@@ -156,7 +158,7 @@ func (w *walk) run(verbs []string, processes []int) {
 }
 
 func (r *request) play(ctx context.Context) {
-	defer func() { r.ended = true }()
+	defer r.ended.Store(true)
 	_ = r.s.Load(ctx, []string{"old"}, false) // it has no faults
 	for i, verb := range r.verbs {
 		switch {
@@ -173,9 +175,9 @@ func (r *request) play(ctx context.Context) {
 		if verb == "renew" {
 			c = renew(letter)
 		}
-		r.writes = true
+		r.writes.Store(true)
 		result, err := r.s.Write(ctx, protocol.Change{Composer: &composer{steps: []compose{c}}})
-		r.writes = false
+		r.writes.Store(false)
 		r.results = append(r.results, resultOf(result, err))
 	}
 }
@@ -188,16 +190,15 @@ func (w *walk) step() bool {
 		time.Sleep(walkTimeout / 16) // as long as a pause can be
 		synctest.Wait()
 	}
-	parked := slices.DeleteFunc(slices.Clone(w.requests), func(r *request) bool { return !r.parked })
+	parked := slices.DeleteFunc(slices.Clone(w.requests), func(r *request) bool { return !r.parked.Load() })
 	if len(parked) == 0 {
 		return false
 	}
-	r := parked[0]
-	if i := slices.IndexFunc(parked, func(r *request) bool { return !w.public[r.key] }); i >= 0 {
-		r = parked[i]
-	} else {
-		r = parked[w.pick(len(parked))]
+	i := slices.IndexFunc(parked, func(r *request) bool { return !w.public[r.key] })
+	if i < 0 {
+		i = w.pick(len(parked))
 	}
+	r := parked[i]
 	fault := ""
 	if w.faults != nil && !w.fault && r.command != "load" { // a load has rows of its own
 		if n := w.pick(len(w.faults) + 1); n > 0 {
@@ -205,7 +206,7 @@ func (w *walk) step() bool {
 		}
 	}
 	w.trace = append(w.trace, strings.TrimSpace(fmt.Sprint(r.name, " ", r.command, " ", r.key, " ", fault)))
-	r.parked = false
+	r.parked.Store(false)
 	r.let <- fault
 	return true
 }
@@ -213,8 +214,8 @@ func (w *walk) step() bool {
 // pauses tells whether a request pauses: it neither waits at a command nor for the turn of one that does.
 func (w *walk) pauses() bool {
 	return slices.ContainsFunc(w.requests, func(r *request) bool {
-		return !r.parked && !r.ended && !slices.ContainsFunc(w.requests, func(q *request) bool {
-			return q.parked && q.writes && q.process == r.process && q.s.Key == r.s.Key
+		return !r.parked.Load() && !r.ended.Load() && !slices.ContainsFunc(w.requests, func(q *request) bool {
+			return q.parked.Load() && q.writes.Load() && q.process == r.process && q.s.Key == r.s.Key
 		})
 	})
 }
@@ -224,7 +225,7 @@ func (w *walk) check() {
 	tokens := []string{"old"}
 	destroyed, tried := false, false
 	for _, r := range w.requests {
-		if !r.ended {
+		if !r.ended.Load() {
 			w.t.Fatalf("%s has not ended", r.name)
 		}
 		for i, result := range r.results {
@@ -297,8 +298,8 @@ func TestOrders(t *testing.T) {
 			if testing.Short() && row.long {
 				continue
 			}
-			inWorld(t, fmt.Sprint(row.name, ", processes ", processes[:len(row.verbs)]), layout{}, nil, func(world *world) {
-				w := &walk{world: world, faults: row.faults}
+			inBubble(t, fmt.Sprint(row.name, ", processes ", processes[:len(row.verbs)]), layout{}, nil, func(fx *fixture) {
+				w := &walk{fixture: fx, faults: row.faults}
 				runs := 0
 				succeeds := make([]int, len(row.verbs)) // in so many runs all that a request does
 				for more := true; more; more = w.next() {

@@ -70,35 +70,35 @@ func TestReread(t *testing.T) {
 			row.touch = row.reread
 		}
 		for verb, want := range map[string]string{"Reread": row.reread, "Touch": row.touch} {
-			inWorld(t, row.name+", "+verb, layout{}, map[string]rec{"old": row.stored}, func(w *world) {
-				s := w.loaded()
-				w.others(row.then)
-				w.events, w.readOnly = maps.Clone(row.happens), row.readOnly
-				w.app.adopted = ""
+			inBubble(t, row.name+", "+verb, layout{}, map[string]rec{"old": row.stored}, func(fx *fixture) {
+				s := fx.loaded()
+				fx.others(row.then)
+				fx.events, fx.readOnly = maps.Clone(row.happens), row.readOnly
+				fx.app.adopted = ""
 				before := string(s.Raw)
 				var err error
 				adopted := ""
 				if verb == "Reread" {
-					err = s.Reread(w.ctx)
+					err = s.Reread(fx.ctx)
 					if want == "ok" {
 						adopted = "a"
 						if row.found != "" {
 							adopted = row.found
 						}
-						w.want("the session", string(s.Record.Payload), adopted)
+						fx.want("the session", string(s.Record.Payload), adopted)
 					}
 				} else {
-					err = s.Touch(w.ctx)
+					err = s.Touch(fx.ctx)
 				}
-				w.want(verb, name(err), want)
-				w.want("adopted", w.app.adopted, adopted)
-				w.want("commands", w.take(), row.commands)
-				w.want("notices", w.app.take(), row.notices)
-				w.want("stored", w.memory.String(), row.left)
+				fx.want(verb, name(err), want)
+				fx.want("adopted", fx.app.adopted, adopted)
+				fx.want("commands", fx.take(), row.commands)
+				fx.want("notices", fx.app.take(), row.notices)
+				fx.want("stored", fx.memory.String(), row.left)
 				if adopted == "" && string(s.Raw) != before {
-					w.t.Errorf("the session has become %q", s.Raw)
+					fx.t.Errorf("the session has become %q", s.Raw)
 				}
-				w.end()
+				fx.end()
 			})
 		}
 	}
@@ -127,34 +127,34 @@ func TestTimes(t *testing.T) {
 		{name: "L4 touched", stored: rec{payload: "a"}, touch: true, expires: idle},
 		{name: "L4 touched, and the store cannot", stored: rec{payload: "a"}, touch: true, readOnly: true, seen: later + roundTrip, expires: idle / 3},
 	} {
-		inWorld(t, row.name, row.layout, map[string]rec{"old": row.stored}, func(w *world) {
-			s := w.session()
+		inBubble(t, row.name, row.layout, map[string]rec{"old": row.stored}, func(fx *fixture) {
+			s := fx.session()
 			if row.touch {
-				s = w.loaded()
+				s = fx.loaded()
 			}
 			time.Sleep(later)
-			w.readOnly = row.readOnly
+			fx.readOnly = row.readOnly
 			if row.touch {
-				_ = s.Touch(w.ctx)
-			} else if err := s.Load(w.ctx, []string{"old"}, row.passive); err != nil {
-				w.t.Fatal(err)
+				_ = s.Touch(fx.ctx)
+			} else if err := s.Load(fx.ctx, []string{"old"}, row.passive); err != nil {
+				fx.t.Fatal(err)
 			}
 			if seen, expires := time.Since(s.LastSeen), time.Until(s.Expires); seen != row.seen || expires != row.expires {
-				w.t.Errorf("seen %v ago, expires in %v; want %v, %v", seen, expires, row.seen, row.expires)
+				fx.t.Errorf("seen %v ago, expires in %v; want %v, %v", seen, expires, row.seen, row.expires)
 			}
 		})
 	}
 
 	t.Run("L4 a class without an idle timeout is not touched", func(t *testing.T) {
 		for class, l := range map[string]layout{"known": {}, "unknown": {classless: true}} {
-			inWorld(t, class, l, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-				w.engine.Plain = record.Timeouts{Lifetime: lifetime}
-				s := w.session()
-				w.want("Load", name(s.Load(w.ctx, []string{"old"}, false)), "ok")
-				w.want("Reread", name(s.Reread(w.ctx)), "ok")
-				w.want("Touch", name(s.Touch(w.ctx)), "ok")
-				w.want("commands", w.take(), "load old, load old, load old")
-				w.want("notices", w.app.take(), "")
+			inBubble(t, class, l, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+				fx.engine.Plain = record.Timeouts{Lifetime: lifetime}
+				s := fx.session()
+				fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
+				fx.want("Reread", name(s.Reread(fx.ctx)), "ok")
+				fx.want("Touch", name(s.Touch(fx.ctx)), "ok")
+				fx.want("commands", fx.take(), "load old, load old, load old")
+				fx.want("notices", fx.app.take(), "")
 			})
 		}
 	})
@@ -162,36 +162,60 @@ func TestTimes(t *testing.T) {
 
 // What a session is when nothing is stored, or nothing is any more.
 func TestSession(t *testing.T) {
-	inWorld(t, "C14 a token that was renewed is over, and so is nothing else", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(w *world) {
+	inBubble(t, "C14 a token that was renewed is over, and so is nothing else", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(fx *fixture) {
 		for tokens, want := range map[string]bool{"unknown": false, "old": false, "older": true, "older old": false} {
-			s := w.session()
-			w.want("Load", name(s.Load(w.ctx, strings.Fields(tokens), false)), "ok")
+			s := fx.session()
+			fx.want("Load", name(s.Load(fx.ctx, strings.Fields(tokens), false)), "ok")
 			if s.Over() != want {
-				w.t.Errorf("%s: over %t, want %t", tokens, s.Over(), want)
+				fx.t.Errorf("%s: over %t, want %t", tokens, s.Over(), want)
 			}
 		}
 	})
-	inWorld(t, "C1 its end is told once", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		s := w.loaded()
-		ends(w)
-		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
-		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
-		w.want("notices", w.app.take(), "Gone")
+	inBubble(t, "C14 a mark is as old as the renewal, not as the session", layout{}, map[string]rec{"old": {payload: "a", age: time.Hour}}, func(fx *fixture) {
+		renews("old", "theirs")(fx)
+		s := fx.session()
+		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
 		if !s.Over() {
-			w.t.Error("it is not over")
+			fx.t.Error("it is not over")
+		}
+		fx.want("Destroy", fx.destroy(s), "touch old, load theirs, delete theirs: had")
+	})
+	inBubble(t, "L12 a renewal keeps the ID, and so does its mark", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		s := fx.loaded()
+		fx.want("Write", fx.write(s, &composer{steps: []compose{renew("b")}}, false), "ok renewed")
+		fx.want("ID", string(s.ID()), "id")
+		r, err := fx.layout.Open(fx.entries["old"].data)
+		fx.want("Open", name(err), "ok")
+		fx.want("ID of the mark", string(r.ID), "id")
+	})
+	inBubble(t, "K6 what cannot be read leaves its attributes, by which a cookie is taken back", layout{foreign: true}, map[string]rec{"old": {payload: "?"}}, func(fx *fixture) {
+		s := fx.session()
+		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
+		if s.Stored() || s.Record.Attrs != "attributes" {
+			fx.t.Errorf("stored %t, attributes %v", s.Stored(), s.Record.Attrs)
 		}
 	})
-	inWorld(t, "L11 what is forgotten is as new", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(w *world) {
-		s := w.session()
-		w.want("Load", name(s.Load(w.ctx, []string{"older", "old"}, false)), "ok")
-		ends(w)
-		w.want("Touch", name(s.Touch(w.ctx)), "ErrGone")
+	inBubble(t, "C1 its end is told once", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		s := fx.loaded()
+		ends(fx)
+		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
+		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
+		fx.want("notices", fx.app.take(), "Gone")
+		if !s.Over() {
+			fx.t.Error("it is not over")
+		}
+	})
+	inBubble(t, "L11 what is forgotten is as new", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(fx *fixture) {
+		s := fx.session()
+		fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, false)), "ok")
+		ends(fx)
+		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
 		id := string(s.ID())
 		s.Forget()
-		w.take()
+		fx.take()
 		if s.Stored() || s.Over() || s.Token != "" || !s.KnownAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
-			w.t.Errorf("it is %+v", s)
+			fx.t.Errorf("it is %+v", s)
 		}
-		w.want("Destroy", w.destroy(s), "none")
+		fx.want("Destroy", fx.destroy(s), "none")
 	})
 }

@@ -146,7 +146,7 @@ func (m *memory) ttls() string {
 //	drop new    delete it, whatever it is
 type script struct {
 	*memory
-	w      *world
+	fx     *fixture
 	idle   time.Duration
 	events events
 
@@ -160,7 +160,7 @@ type script struct {
 type events map[string]event
 
 // An event happens around a command, which apply applies.
-type event func(w *world, ctx context.Context, apply func() error) error
+type event func(fx *fixture, ctx context.Context, apply func() error) error
 
 // roundTrip is what a command takes.
 const roundTrip = time.Millisecond
@@ -184,7 +184,7 @@ func (s *script) run(ctx context.Context, command string, apply func() error) er
 	if happens == nil {
 		return apply()
 	}
-	return happens(s.w, ctx, apply)
+	return happens(s.fx, ctx, apply)
 }
 
 // take returns the commands since the last call.
@@ -208,7 +208,7 @@ func (s *script) Load(ctx context.Context, key string, touch time.Duration) (dat
 		data, left, err = s.memory.Load(ctx, key, touch)
 		return err
 	})
-	if s.w.readOnly && err == nil && touch > 0 {
+	if s.fx.readOnly && err == nil && touch > 0 {
 		left = s.idle / 3
 	}
 	return data, left, err
@@ -238,56 +238,68 @@ func (s *script) Delete(ctx context.Context, key string) error {
 
 // before is what others do before the command.
 func before(acts ...act) event {
-	return func(w *world, _ context.Context, apply func() error) error {
-		w.others(acts)
+	return func(fx *fixture, _ context.Context, apply func() error) error {
+		fx.others(acts)
 		return apply()
 	}
 }
 
 // after is what others do between the command and its reply.
 func after(acts ...act) event {
-	return func(w *world, _ context.Context, apply func() error) error {
+	return func(fx *fixture, _ context.Context, apply func() error) error {
 		err := apply()
-		w.others(acts)
+		fx.others(acts)
 		return err
 	}
 }
 
 // repeated: the reply is lost, others do something, and the client of the store sends the command again.
 func repeated(acts ...act) event {
-	return func(w *world, _ context.Context, apply func() error) error {
+	return func(fx *fixture, _ context.Context, apply func() error) error {
 		_ = apply()
-		w.others(acts)
+		fx.others(acts)
 		return apply()
 	}
 }
 
 // lost: the command is applied, and the caller is told that nobody answered.
-func lost(_ *world, _ context.Context, apply func() error) error {
+func lost(_ *fixture, _ context.Context, apply func() error) error {
 	_ = apply()
 	return fmt.Errorf("%w: no reply", protocol.ErrUnavailable)
 }
 
 // down: the command is not applied, and the caller is told that nobody answered.
-func down(*world, context.Context, func() error) error {
+func down(*fixture, context.Context, func() error) error {
 	return fmt.Errorf("%w: no connection", protocol.ErrUnavailable)
 }
 
 var errBroken = errors.New("an error of no type")
 
 // broken: the store answers with an error that has no type.
-func broken(*world, context.Context, func() error) error { return errBroken }
+func broken(*fixture, context.Context, func() error) error { return errBroken }
 
 // hangs: the store does not answer for so long as the caller waits.
-func hangs(_ *world, ctx context.Context, _ func() error) error {
+func hangs(_ *fixture, ctx context.Context, _ func() error) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
-// slow: the command takes that long.
+// takes: the command takes that long, if the caller waits for so long.
+func takes(d time.Duration) event {
+	return func(_ *fixture, ctx context.Context, apply func() error) error {
+		select {
+		case <-time.After(d):
+			return apply()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// slow: the reply takes that long, and the caller waits; others act before.
 func slow(d time.Duration, acts ...act) event {
-	return func(w *world, _ context.Context, apply func() error) error {
-		w.others(acts)
+	return func(fx *fixture, _ context.Context, apply func() error) error {
+		fx.others(acts)
 		err := apply()
 		time.Sleep(d)
 		return err

@@ -86,7 +86,7 @@ func TestTTL(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		stored rec
-		do     func(w *world, s *protocol.Session) error
+		do     func(fx *fixture, s *protocol.Session) error
 		want   string
 	}{
 		{"L4 a load", rec{payload: "a"}, none, "old 30m0s"},
@@ -100,31 +100,34 @@ func TestTTL(t *testing.T) {
 		{"L1 a new one", rec{payload: "a"}, creates(false), "new 30m0s, old 29m59.999s"},
 		{"L9 a new remembered one", rec{payload: "a"}, creates(true), "new+r 240h0m0s, old 29m59.999s"},
 	} {
-		inWorld(t, row.name, layout{}, map[string]rec{"old": row.stored}, func(w *world) {
-			s := w.loaded()
-			w.want("error", name(row.do(w, s)), "ok")
-			w.want("TTLs", w.ttls(), row.want)
-			if off := w.entries[s.Key].expires.Sub(s.Expires); off.Abs() > roundTrip {
-				w.t.Errorf("Expires is %v off", off)
+		inBubble(t, row.name, layout{}, map[string]rec{"old": row.stored}, func(fx *fixture) {
+			s := fx.loaded()
+			fx.want("error", name(row.do(fx, s)), "ok")
+			fx.want("TTLs", fx.ttls(), row.want)
+			if off := s.TTL() - time.Until(s.Expires); off != 0 {
+				fx.t.Errorf("TTL is %v off", off)
+			}
+			if off := fx.entries[s.Key].expires.Sub(s.Expires); off.Abs() > roundTrip {
+				fx.t.Errorf("Expires is %v off", off)
 			}
 			if s.LastSeen != s.KnownAt || time.Since(s.KnownAt) != 0 {
-				w.t.Errorf("known at %v, seen at %v, now is %v", s.KnownAt, s.LastSeen, time.Now())
+				fx.t.Errorf("known at %v, seen at %v, now is %v", s.KnownAt, s.LastSeen, time.Now())
 			}
 		})
 	}
 }
 
-func none(*world, *protocol.Session) error { return nil }
+func none(*fixture, *protocol.Session) error { return nil }
 
-func writes(c compose) func(w *world, s *protocol.Session) error {
-	return func(w *world, s *protocol.Session) error {
-		_, err := s.Write(w.ctx, protocol.Change{Composer: &composer{steps: []compose{c}}})
+func writes(c compose) func(fx *fixture, s *protocol.Session) error {
+	return func(fx *fixture, s *protocol.Session) error {
+		_, err := s.Write(fx.ctx, protocol.Change{Composer: &composer{steps: []compose{c}}})
 		return err
 	}
 }
 
-func creates(remembered bool) func(w *world, s *protocol.Session) error {
-	return func(w *world, s *protocol.Session) error {
-		return s.Create(w.ctx, record.Record{ID: []byte("id"), Created: time.Now(), Remembered: remembered})
+func creates(remembered bool) func(fx *fixture, s *protocol.Session) error {
+	return func(fx *fixture, s *protocol.Session) error {
+		return s.Create(fx.ctx, record.Record{ID: []byte("id"), Created: time.Now(), Remembered: remembered})
 	}
 }

@@ -22,6 +22,7 @@ func TestTurns(t *testing.T) {
 		name    string
 		layout  layout
 		first   []compose
+		second  []compose // appends c, if there are none
 		update  bool
 		happens events
 
@@ -76,6 +77,41 @@ func TestTurns(t *testing.T) {
 			results: "unreadable header, unreadable header", commands: "swap old", left: `old="x"`,
 		},
 
+		{
+			name: "C9 the second one refuses what it is handed, and that is stored", first: b, second: []compose{refuses}, update: true,
+			results: "ok, refused", commands: "swap old, load old", given: "ab*", left: "old=ab",
+		},
+		{
+			name: "C9 the second one refuses what it is handed, and another process has written since", first: b, second: []compose{refuses, edit("c")}, update: true,
+			happens: events{"load old": before(saves("x"))},
+			results: "ok, ok", commands: "swap old, load old, swap old", given: "ab* abx*", left: "old=abxc",
+		},
+		{
+			name: "C1 the second one refuses what it is handed, and the session has ended since", first: b, second: []compose{refuses}, update: true,
+			happens: events{"load old": before(ends)},
+			results: "ok, ErrGone", commands: "swap old, load old", notices: "Gone", given: "ab*",
+		},
+		{
+			name: "C11 the first one is out of time: the second one begins with what that has found", first: b, happens: events{"swap old": slow(timeout*3/4, saves("x"))},
+			results: "ErrConflict, ok", commands: "swap old, swap old", notices: "OutOfTime", given: "ax*", left: "old=axc",
+		},
+		{
+			name: "C9 the first one refuses what it has looked up: the second one begins with that", first: []compose{refuses}, update: true, happens: events{"load old": before(saves("x"))},
+			results: "refused, ok", commands: "load old, swap old", given: "ax*", left: "old=axc",
+		},
+		{
+			name: "L12 the claim is applied, and the first one crashes: the copy stays", first: []compose{renew("b")}, happens: events{"mark old": crashes(true)},
+			results: "panic, ErrGone", commands: "create new, mark old, swap old", notices: "Gone", given: "a", left: "new=ab old>new",
+		},
+		{
+			name: "L12 the first one crashes before its claim: the old token is valid", first: []compose{renew("b")}, happens: events{"mark old": crashes(false)},
+			results: "panic, ok", commands: "create new, mark old, swap old", given: "a", left: "new=ab old=ac",
+		},
+		{
+			name: "L12 the first one crashes before its newer copy", first: []compose{renew("b")}, happens: events{"mark old": before(saves("x")), "swap new": crashes(false)},
+			results: "panic, ok", commands: "create new, mark old, swap new, drop new, swap old", given: "ax*", left: "old=axc",
+		},
+
 		// The store does not answer the first one: the second one does not ask it again.
 		{
 			name: "F10 no answer to the swap", first: b, happens: events{"swap old": down},
@@ -125,26 +161,29 @@ func TestTurns(t *testing.T) {
 			results: "panic, ok", commands: "create new, mark old, drop new, swap old", given: "ax*", left: "old=axc",
 		},
 	} {
-		inWorld(t, row.name, row.layout, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-			one, two := w.loaded(), w.loaded()
-			w.events = row.happens
+		inBubble(t, row.name, row.layout, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+			one, two := fx.loaded(), fx.loaded()
+			fx.events = row.happens
 			composing, go_ := make(chan bool), make(chan bool)
 			first := slices.Concat([]compose{waits(composing, go_, row.first[0])}, row.first[min(1, len(row.first)-1):])
-			second := &composer{steps: []compose{edit("c")}}
+			if row.second == nil {
+				row.second = []compose{edit("c")}
+			}
+			second := &composer{steps: row.second}
 			results := make([]string, 2)
 			var all sync.WaitGroup
-			all.Go(func() { results[0] = w.write(one, &composer{steps: first}, row.update) })
+			all.Go(func() { results[0] = fx.write(one, &composer{steps: first}, row.update) })
 			<-composing
-			all.Go(func() { results[1] = w.write(two, second, row.update) })
+			all.Go(func() { results[1] = fx.write(two, second, row.update) })
 			synctest.Wait()
 			close(go_)
 			all.Wait()
-			w.want("results", strings.Join(results, ", "), row.results)
-			w.want("commands", w.take(), row.commands)
-			w.want("notices", w.app.take(), row.notices)
-			w.want("given to the second Compose", strings.Join(second.given, " "), row.given)
-			w.want("stored", w.memory.String(), row.left)
-			w.end()
+			fx.want("results", strings.Join(results, ", "), row.results)
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.want("given to the second Compose", strings.Join(second.given, " "), row.given)
+			fx.want("stored", fx.memory.String(), row.left)
+			fx.end()
 		})
 	}
 
@@ -158,10 +197,10 @@ func TestTurns(t *testing.T) {
 		{name: "C9 the second one has loaded what the first one wrote", given: "ab", left: "old=abc"},
 		{name: "C9 the second one has loaded what another process wrote after the first one", then: []act{saves("x")}, given: "abx", left: "old=abxc"},
 	} {
-		inWorld(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-			one := w.loaded()
+		inBubble(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+			one := fx.loaded()
 			composing, go_ := make(chan bool), make(chan bool)
-			w.events = events{"swap old": func(w *world, _ context.Context, apply func() error) error {
+			fx.events = events{"swap old": func(fx *fixture, _ context.Context, apply func() error) error {
 				err := apply()
 				close(composing)
 				<-go_
@@ -169,17 +208,17 @@ func TestTurns(t *testing.T) {
 			}}
 			second := &composer{steps: []compose{edit("c")}}
 			var all sync.WaitGroup
-			all.Go(func() { w.want("first", w.write(one, &composer{steps: []compose{edit("b")}}, false), "ok") })
+			all.Go(func() { fx.want("first", fx.write(one, &composer{steps: []compose{edit("b")}}, false), "ok") })
 			<-composing
-			w.others(row.then)
-			two := w.loaded()
-			all.Go(func() { w.want("second", w.write(two, second, false), "ok") })
+			fx.others(row.then)
+			two := fx.loaded()
+			all.Go(func() { fx.want("second", fx.write(two, second, false), "ok") })
 			synctest.Wait()
 			close(go_)
 			all.Wait()
-			w.want("commands of the second", w.take(), "swap old")
-			w.want("given to the second Compose", strings.Join(second.given, " "), row.given)
-			w.want("stored", w.memory.String(), row.left)
+			fx.want("commands of the second", fx.take(), "swap old")
+			fx.want("given to the second Compose", strings.Join(second.given, " "), row.given)
+			fx.want("stored", fx.memory.String(), row.left)
 		})
 	}
 
@@ -191,12 +230,12 @@ func TestTurns(t *testing.T) {
 		{name: "C11 one whose turn does not come gives up", took: 2 * timeout},
 		{name: "C11 one whose turn does not come gives up at its deadline", until: timeout / 2, took: timeout / 2},
 	} {
-		inWorld(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-			one, two := w.loaded(), w.loaded()
+		inBubble(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+			one, two := fx.loaded(), fx.loaded()
 			composing, go_ := make(chan bool), make(chan bool)
 			var all sync.WaitGroup
 			all.Go(func() {
-				w.want("first", w.write(one, &composer{steps: []compose{waits(composing, go_, edit("b"))}}, true), "ok")
+				fx.want("first", fx.write(one, &composer{steps: []compose{waits(composing, go_, edit("b"))}}, true), "ok")
 			})
 			<-composing
 			began := time.Now()
@@ -204,63 +243,63 @@ func TestTurns(t *testing.T) {
 			if row.until > 0 {
 				change.Until = began.Add(row.until)
 			}
-			_, err := two.Write(w.ctx, change)
-			w.want("second", name(err), "ErrConflict")
-			w.want("notices", w.app.take(), "OutOfTime")
+			_, err := two.Write(fx.ctx, change)
+			fx.want("second", name(err), "ErrConflict")
+			fx.want("notices", fx.app.take(), "OutOfTime")
 			if took := time.Since(began); took != row.took {
-				w.t.Errorf("it took %v, want %v", took, row.took)
+				fx.t.Errorf("it took %v, want %v", took, row.took)
 			}
 			close(go_)
 			all.Wait()
-			w.want("stored", w.memory.String(), "old=ab")
+			fx.want("stored", fx.memory.String(), "old=ab")
 		})
 	}
 
-	inWorld(t, "F10 ten writers of a store that hangs wait one Timeout, not ten", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
+	inBubble(t, "F10 ten writers of a store that hangs wait one Timeout, not ten", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 		var sessions []*protocol.Session
 		for range 10 {
-			sessions = append(sessions, w.loaded())
+			sessions = append(sessions, fx.loaded())
 		}
-		w.events = events{"swap old": hangs}
+		fx.events = events{"swap old": hangs}
 		began := time.Now()
 		var all sync.WaitGroup
 		for _, s := range sessions {
-			all.Go(func() { w.write(s, &composer{steps: []compose{edit("b")}}, false) })
+			all.Go(func() { fx.write(s, &composer{steps: []compose{edit("b")}}, false) })
 		}
 		all.Wait()
 		if took := time.Since(began); took != timeout {
-			w.t.Errorf("it took %v, want %v", took, timeout)
+			fx.t.Errorf("it took %v, want %v", took, timeout)
 		}
-		w.want("commands", w.take(), "swap old")
+		fx.want("commands", fx.take(), "swap old")
 	})
 
-	inWorld(t, "C9 twenty Updates of one process are twenty commands", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
+	inBubble(t, "C9 twenty Updates of one process are twenty commands", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 		var sessions []*protocol.Session
 		for range 20 {
-			sessions = append(sessions, w.loaded())
+			sessions = append(sessions, fx.loaded())
 		}
 		var all sync.WaitGroup
 		for _, s := range sessions {
-			all.Go(func() { w.want("Update", w.write(s, &composer{steps: []compose{edit("b")}}, true), "ok") })
+			all.Go(func() { fx.want("Update", fx.write(s, &composer{steps: []compose{edit("b")}}, true), "ok") })
 		}
 		all.Wait()
-		if got := strings.Count(w.take(), "swap old"); got != 20 {
-			w.t.Errorf("%d commands, want 20", got)
+		if got := strings.Count(fx.take(), "swap old"); got != 20 {
+			fx.t.Errorf("%d commands, want 20", got)
 		}
-		if got := strings.Count(string(w.loaded().Record.Payload), "b"); got != 20 {
-			w.t.Errorf("%d letters, want 20", got)
+		if got := strings.Count(string(fx.loaded().Record.Payload), "b"); got != 20 {
+			fx.t.Errorf("%d letters, want 20", got)
 		}
 	})
 }
 
 // write is a Write and its result.
-func (w *world) write(s *protocol.Session, c *composer, update bool) (result string) {
+func (fx *fixture) write(s *protocol.Session, c *composer, update bool) (result string) {
 	defer func() {
 		if v := recover(); v != nil {
 			result = fmt.Sprint(v)
 		}
 	}()
-	r, err := s.Write(w.ctx, protocol.Change{Composer: c, RunsFunction: update})
+	r, err := s.Write(fx.ctx, protocol.Change{Composer: c, RunsFunction: update})
 	return resultOf(r, err)
 }
 
@@ -270,6 +309,16 @@ func waits(composing, go_ chan bool, c compose) compose {
 		close(composing)
 		<-go_
 		return c(found)
+	}
+}
+
+// crashes: the caller panics, before or after the command is applied.
+func crashes(applied bool) event {
+	return func(_ *fixture, _ context.Context, apply func() error) error {
+		if applied {
+			_ = apply()
+		}
+		panic("panic")
 	}
 }
 

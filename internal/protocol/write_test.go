@@ -45,34 +45,34 @@ func (row writeRow) run(t *testing.T) {
 		if row.only != "" && row.only != kind {
 			continue
 		}
-		inWorld(t, row.name+", "+kind, row.layout, map[string]rec{"old": row.stored}, func(w *world) {
-			s := w.loaded()
-			w.events = maps.Clone(row.happens)
+		inBubble(t, row.name+", "+kind, row.layout, map[string]rec{"old": row.stored}, func(fx *fixture) {
+			s := fx.loaded()
+			fx.events = maps.Clone(row.happens)
 			c := &composer{steps: row.compose}
 			change := protocol.Change{Composer: c, RunsFunction: kind == "update"}
 			began := time.Now()
 			if row.until > 0 {
 				change.Until = began.Add(row.until)
 			}
-			result, err := s.Write(w.ctx, change)
+			result, err := s.Write(fx.ctx, change)
 			if took := time.Since(began); row.took > 0 && (took < row.took || took > row.took+row.within) {
-				w.t.Errorf("it took %v, want %v and %v more at the most", took, row.took, row.within)
+				fx.t.Errorf("it took %v, want %v and %v more at the most", took, row.took, row.within)
 			}
-			w.want("result", resultOf(result, err), cmp.Or(row.result, "ok"))
-			w.want("notices", w.app.take(), row.notices)
-			w.end()
+			fx.want("result", resultOf(result, err), cmp.Or(row.result, "ok"))
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.end()
 			if row.overtaken {
-				w.want("stored", strings.TrimRight(w.memory.String(), "x"), row.left)
+				fx.want("stored", strings.TrimRight(fx.memory.String(), "x"), row.left)
 				return
 			}
-			w.want("commands", w.take(), row.commands)
-			w.want("given to Compose", strings.Join(c.given, " "), cmp.Or(row.given, "a"))
-			w.want("stored", w.memory.String(), row.left)
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("given to Compose", strings.Join(c.given, " "), cmp.Or(row.given, "a"))
+			fx.want("stored", fx.memory.String(), row.left)
 			if errors.Is(err, protocol.ErrGone) != s.Gone {
-				w.t.Errorf("%v, and Gone is %t", err, s.Gone)
+				fx.t.Errorf("%v, and Gone is %t", err, s.Gone)
 			}
 			if err == nil && !result.Kept {
-				w.want("the session", string(s.Record.Payload), c.made)
+				fx.want("the session", string(s.Record.Payload), c.made)
 			}
 		})
 	}
@@ -141,6 +141,10 @@ func TestWrite(t *testing.T) {
 		{
 			name: "C4 renewed before the swap", compose: b, happens: events{"swap old": before(renews("old", "theirs"))},
 			result: "ErrGone", commands: "swap old", notices: "Gone", left: "old>theirs theirs=a",
+		},
+		{
+			name: "C4 K4 renewed before the swap by a newer build", compose: b, happens: events{"swap old": before(puts("old", rec{successor: "theirs", version: 2, by: "them.1"}))},
+			result: "ErrGone", commands: "swap old", notices: "Gone", left: "old>theirs",
 		},
 		{
 			name: "K6 unreadable before the swap", compose: b, happens: events{"swap old": before(puts("old", raw("x")))},
@@ -239,6 +243,11 @@ func TestWrite(t *testing.T) {
 			result: "ErrGone", commands: "swap old, delete old", notices: "Expired, Gone",
 		},
 		{
+			name: "L6 L17 past its Lifetime, and another session is there when it is deleted", stored: rec{payload: "a", age: lifetime - timeout/4}, compose: b,
+			happens: events{"swap old": slow(timeout/4, saves("x")), "delete old": before(puts("old", rec{payload: "y", by: "them.9"}))},
+			result:  "ErrGone", commands: "swap old, delete old", notices: "Expired, Gone", left: "old=y",
+		},
+		{
 			name: "L7 past its Lifetime when Compose returns", stored: rec{payload: "a", age: lifetime - time.Minute}, compose: []compose{lasting(time.Minute, edit("b"))},
 			result: "ErrGone", notices: "Gone", left: "old=a",
 		},
@@ -280,13 +289,13 @@ func TestWrite(t *testing.T) {
 		row.run(t)
 	}
 
-	inWorld(t, "F3 a client that hangs up does not stop it", layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-		s := w.loaded()
-		ctx, cancel := context.WithCancel(w.ctx)
+	inBubble(t, "F3 a client that hangs up does not stop it", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+		s := fx.loaded()
+		ctx, cancel := context.WithCancel(fx.ctx)
 		cancel()
 		_, err := s.Write(ctx, protocol.Change{Composer: &composer{steps: b}})
-		w.want("Write", name(err), "ok")
-		w.want("stored", w.memory.String(), "old=ab")
+		fx.want("Write", name(err), "ok")
+		fx.want("stored", fx.memory.String(), "old=ab")
 	})
 }
 
@@ -313,18 +322,18 @@ func TestUnconfirmed(t *testing.T) {
 		{name: "C10 it was not applied, and another process has written", happens: down, then: []act{saves("x")}},
 		{name: "C10 it was applied and forgotten", happens: lost, then: []act{savesBy(8, 8, "x")}},
 	} {
-		inWorld(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(w *world) {
-			s := w.loaded()
-			w.events = events{"swap old": row.happens}
-			result, err := s.Write(w.ctx, protocol.Change{Composer: &composer{steps: []compose{edit("b")}}})
-			w.want("result", resultOf(result, err), "ErrUnavailable unknown unconfirmed")
-			w.want("name", string(result.Unconfirmed.Name), "me.1")
-			w.others(row.then)
-			found := protocol.Found{Raw: w.entries["old"].data}
-			found.Record, err = w.layout.Open(found.Raw)
-			w.want("Open", name(err), "ok")
+		inBubble(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+			s := fx.loaded()
+			fx.events = events{"swap old": row.happens}
+			result, err := s.Write(fx.ctx, protocol.Change{Composer: &composer{steps: []compose{edit("b")}}})
+			fx.want("result", resultOf(result, err), "ErrUnavailable unknown unconfirmed")
+			fx.want("name", string(result.Unconfirmed.Name), "me.1")
+			fx.others(row.then)
+			found := protocol.Found{Raw: fx.entries["old"].data}
+			found.Record, err = fx.layout.Open(found.Raw)
+			fx.want("Open", name(err), "ok")
 			if in, last := result.Unconfirmed.In(&found), result.Unconfirmed.Last(&found); in != row.in || last != row.last {
-				w.t.Errorf("in what is stored: %t, just that: %t; want %t, %t", in, last, row.in, row.last)
+				fx.t.Errorf("in what is stored: %t, just that: %t; want %t, %t", in, last, row.in, row.last)
 			}
 		})
 	}
