@@ -17,10 +17,13 @@ func EachCodec(t *testing.T, f func(t *testing.T, c sessions.Codec)) {
 	}
 }
 
-// EachRedis runs a test on miniredis and on a real server, with a client that
-// sees nothing but this test's keys.
+// EachRedis runs a test on miniredis and, unless the run is short, on a real
+// server, with a client that sees nothing but this test's keys.
 func EachRedis(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
 	t.Run("miniredis", func(t *testing.T) { f(t, MiniRedis(t)) })
+	if testing.Short() {
+		return
+	}
 	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
 }
 
@@ -31,12 +34,16 @@ type Stack struct {
 }
 
 // EachStack runs a test with both codecs over HTTP/1.1 and HTTP/2, in parallel
-// with others.
+// with others. A short run has each of the four once: JSON over HTTP/1.1, and
+// msgpack over HTTP/2.
 func EachStack(t *testing.T, name string, f func(t *testing.T, s Stack)) {
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
 		EachCodec(t, func(t *testing.T, c sessions.Codec) {
 			for _, via := range []Via{HTTP1, HTTP2} {
+				if testing.Short() && (via == HTTP1) != (c.Name() == "json") {
+					continue
+				}
 				t.Run(via.String(), func(t *testing.T) { f(t, Stack{c, via}) })
 			}
 		})
