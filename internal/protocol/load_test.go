@@ -234,6 +234,12 @@ func TestLoad(t *testing.T) {
 			commands: "load old, touch old", destroy: "load theirs, delete theirs: had", left: "old>theirs",
 			bug: "it loads as nothing, without the key behind the mark",
 		},
+		{
+			name: "L6 what is written between the two loads is past its Lifetime", layout: unknown, stored: map[string]rec{"old": {payload: "a"}},
+			happens:  events{"touch old": before(puts("old", rec{payload: "b", age: lifetime, by: "them.1"}))},
+			commands: "load old, touch old, delete old", notices: "Expired id", destroy: "none",
+			bug: "it is found",
+		},
 		{name: "an unknown token of a class that is not known", layout: unknown, commands: "load old", destroy: "none"},
 	} {
 		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {
