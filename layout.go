@@ -13,7 +13,8 @@ import (
 type Layout interface {
 	Mint(drawn string, remembered bool) string // makes a token of what Config.NewToken drew
 	// Parse tells what the token alone says. One that is not ok never reaches the store. If it does not say whether
-	// the session is remembered, known is false; the record is then loaded first and touched afterwards.
+	// the session is remembered, or records have idle timeouts of their own, known is false; the record is
+	// then loaded first and touched afterwards.
 	Parse(token string) (remembered, known, ok bool)
 	Key(realm, token string) string // gives the store key. Managers of different realms should not share keys
 	// Open reads a stored record. The result may hold views into stored; with an error its ID may be set.

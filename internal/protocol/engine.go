@@ -75,6 +75,9 @@ func (e *Engine) TTL(r *record.Record) time.Duration {
 	return e.Timeouts(r.Remembered).TTL(r, time.Now())
 }
 
+// idle is the idle timeout of the record, its own or its class's; 0 means none.
+func (e *Engine) idle(r *record.Record) time.Duration { return e.Timeouts(r.Remembered).IdleOf(r) }
+
 // Detach returns a context that has the time of one operation and does not end with ctx: a client that
 // hangs up must not lose what it did.
 func (e *Engine) Detach(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -56,68 +56,36 @@ func (s *Session) Load(parent context.Context, tokens []string, passive bool) er
 	return nil
 }
 
-// open loads the record of one token. Whatever is wrong with the record itself is reported and means that
-// nothing was found. If the token does not say by which timeout to touch, touched is false and the record
-// is touched by the timeout found in it.
+// open loads the record of one token and makes it the Session's. Whatever is wrong with the record itself is
+// reported and means that nothing was found. If the token does not say by which timeout to touch, touched is
+// false and the record is touched by the timeout found in it.
 func (s *Session) open(ctx context.Context, token string, touch time.Duration, touched bool) (bool, error) {
 	e := s.engine
 	key := e.Layout.Key(e.Realm, token)
 	raw, left, err := e.store.Load(ctx, s.app, key, touch)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return false, nil
-	case err != nil:
+	if err != nil {
+		return false, unlessMissing(err)
+	}
+	rec, valid, err := s.read(ctx, key, raw)
+	if !valid {
 		return false, err
 	}
-	now := time.Now()
-	rec, err := e.open(raw)
-	timeouts := e.Timeouts(rec.Remembered)
-	switch {
-	case rec.IsMark() && now.Sub(rec.Created) >= markTTL,
-		!rec.IsMark() && (err == nil || !rec.Created.IsZero()) && timeouts.TTL(&rec, now) <= 0:
-		// It is deleted now, readable or not: otherwise repeated use of the token would keep it alive.
-		e.identify(&rec, key)
-		if _, err := e.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
-			s.noticeRecord(Expired, rec, nil)
+	if !touched && e.idle(&rec) > 0 {
+		now, read := time.Now(), raw
+		touch = e.Timeouts(rec.Remembered).TTL(&rec, now)
+		if raw, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
+			return false, unlessMissing(err)
 		}
-		return false, nil
-	case rec.IsMark():
-		s.stale.add(string(rec.Successor), rec.Created)
-		s.Renewed = true
-		return false, nil
-	}
-	if err == nil {
-		err = s.app.Decode(rec)
-	}
-	e.identify(&rec, key)
-	if err != nil {
-		return false, s.unreadable(rec, key, err)
-	}
-	if !touched && (timeouts.Idle > 0 || rec.Idle > 0) {
-		touch = timeouts.TTL(&rec, now)
-		var again []byte
-		again, left, err = e.store.Load(ctx, s.app, key, touch)
-		if err == nil && !bytes.Equal(again, raw) { // it was written between the two
-			raw = again
-			var bad error
-			if rec, bad = e.open(raw); bad == nil && !rec.IsMark() {
-				bad = s.app.Decode(rec)
+		if !bytes.Equal(raw, read) { // it was written between the two
+			if rec, valid, err = s.read(ctx, key, raw); !valid {
+				return false, err
 			}
-			e.identify(&rec, key)
-			if bad != nil {
-				return false, s.unreadable(rec, key, bad)
+			if ttl := e.Timeouts(rec.Remembered).TTL(&rec, now); ttl != touch {
+				touch = ttl
+				if _, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
+					return false, unlessMissing(err)
+				}
 			}
-			timeouts = e.Timeouts(rec.Remembered)
-			if other := timeouts.TTL(&rec, now); !rec.IsMark() && other > 0 && other != touch {
-				touch = other
-				_, left, err = e.store.Load(ctx, s.app, key, touch)
-			}
-		}
-		switch {
-		case errors.Is(err, ErrNotFound), err == nil && rec.IsMark():
-			return false, nil
-		case err != nil:
-			return false, err
 		}
 	}
 	if touch > 0 && left != touch {
@@ -126,13 +94,48 @@ func (s *Session) open(ctx context.Context, token string, touch time.Duration, t
 	s.Token, s.Key = token, key
 	s.app.Adopt()
 	s.Adopt(&Found{Raw: raw, Record: rec}, left)
-	if rec.Idle > 0 {
-		timeouts.Idle = rec.Idle
-	}
-	if left != touch && timeouts.Idle > left {
-		s.LastSeen = s.LastSeen.Add(left - timeouts.Idle)
+	if idle := e.idle(&rec); left != touch && idle > left {
+		s.LastSeen = s.LastSeen.Add(left - idle)
 	}
 	return true, nil
+}
+
+// read makes sense of what is under a key. It is valid if it is a session's record whose time is not up and
+// which can be read. If it is not, it is deleted, noted for Destroy, or reported; an error is one for the
+// visitor.
+func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.Record, valid bool, err error) {
+	e := s.engine
+	rec, err = e.open(raw)
+	switch {
+	case rec.IsMark() && time.Since(rec.Created) >= markTTL,
+		!rec.IsMark() && (err == nil || !rec.Created.IsZero()) && e.TTL(&rec) <= 0:
+		// It is deleted now, readable or not: otherwise repeated use of the token would keep it alive.
+		e.identify(&rec, key)
+		if _, err := e.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
+			s.noticeRecord(Expired, rec, nil)
+		}
+		return rec, false, nil
+	case rec.IsMark():
+		s.stale.add(string(rec.Successor), rec.Created)
+		s.Renewed = true
+		return rec, false, nil
+	}
+	if err == nil {
+		err = s.app.Decode(rec)
+	}
+	e.identify(&rec, key)
+	if err != nil {
+		return rec, false, s.unreadable(rec, key, err)
+	}
+	return rec, true, nil
+}
+
+// unlessMissing is the error of a load, except that a missing key is none.
+func unlessMissing(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // unreadable reports a record that cannot be read and leaves it to Destroy. It is no error for the visitor,

@@ -51,8 +51,12 @@ func (r *renewal) prepare(ctx context.Context, s *Session, rec record.Record) er
 			err = nil // only the reply was lost
 		}
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		r.copied = &pendingCopy{c.token, c.key, Found{Raw: raw, Record: rec}}
+	case errors.Is(err, ErrNotFound): // the store has evicted it
+		r.copied = nil
+		return r.prepare(ctx, s, rec)
 	}
 	return err
 }

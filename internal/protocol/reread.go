@@ -40,7 +40,7 @@ func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, 
 		if touch <= 0 {
 			return found, 0, false, s.End()
 		}
-		if e.Timeouts(rec.Remembered).Idle == 0 && rec.Idle == 0 {
+		if e.idle(&rec) == 0 {
 			touch = 0
 		}
 		var raw []byte

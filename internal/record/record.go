@@ -81,14 +81,17 @@ func (t Timeouts) End(created time.Time) time.Time {
 	return created.Add(t.Lifetime)
 }
 
-// TTL is how long a record may stay in the store from now on. Zero or less means that its time is up. The
-// record's own idle timeout wins over the class's.
-func (t Timeouts) TTL(r *Record, now time.Time) time.Duration {
-	idle := t.Idle
+// IdleOf is the idle timeout of a record: its own, or else the class's.
+func (t Timeouts) IdleOf(r *Record) time.Duration {
 	if r.Idle > 0 {
-		idle = r.Idle
+		return r.Idle
 	}
-	end := t.End(r.Created)
+	return t.Idle
+}
+
+// TTL is how long a record may stay in the store from now on. Zero or less means that its time is up.
+func (t Timeouts) TTL(r *Record, now time.Time) time.Duration {
+	idle, end := t.IdleOf(r), t.End(r.Created)
 	switch {
 	case end.IsZero():
 		return idle
