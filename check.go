@@ -30,27 +30,27 @@ type shapeOfT struct {
 func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 	m := checker{typ, cfg}
 	var found shapeOfT
-	if typ.typ.Kind() != reflect.Struct {
+	if typ.reflected.Kind() != reflect.Struct {
 		return found, m.bad("a session is a struct: New[YourStruct], without a pointer")
 	}
 	version, err := m.checkVersion()
 	found.version = version
 	errs := []error{m.checkTraits(), err, m.checkOwner()}
-	for _, err := range shape.Lost(typ.typ, cfg.Codec.Name()) {
+	for _, err := range shape.Lost(typ.reflected, cfg.Codec.Name()) {
 		errs = append(errs, m.bad("%w", err))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return found, err // looking further could overflow the stack
 	}
-	if found.known, err = m.checkFieldNames(codecs); err != nil {
+	if found.known, err = m.checkNamesUnique(codecs); err != nil {
 		return found, err
 	}
-	zero, err := m.encode(typ.new())
+	zero, err := m.tryEncode(typ.new())
 	if err != nil {
-		return found, m.refused(err)
+		return found, m.explainRefusal(err)
 	}
 	if c, ok := cfg.Codec.(FieldCodec); ok {
-		if err := m.checkFields(c, zero); err != nil {
+		if err := m.checkWritten(c, zero); err != nil {
 			if cfg.OnConflict == ConflictMerge && typ.merge == nil {
 				return found, err
 			}
@@ -58,29 +58,29 @@ func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 		}
 	}
 	for i, c := range codecs {
-		if shape.Marshals(typ.typ, c.Name()) {
+		if shape.Marshals(typ.reflected, c.Name()) {
 			found.known[i] = nil // it decides itself what it writes
 		}
 	}
-	if err := m.checkLayoutNames(zero); err != nil {
+	if err := m.checkNamesForLayout(zero); err != nil {
 		return found, err
 	}
 	if path, err := m.roundTrip(); err != nil {
-		return found, m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, cfg.Codec.Name(), cause(err))
+		return found, m.bad("%s does not survive codec %s: %w: change its type, or tag it \"-\" to leave it out", path, cfg.Codec.Name(), innerError(err))
 	}
-	if found.fresh, err = m.encode(typ.fresh()); err != nil {
+	if found.fresh, err = m.tryEncode(typ.fresh()); err != nil {
 		return found, m.bad("codec %s cannot encode what SessionDefaults sets: %w", cfg.Codec.Name(), err)
 	}
 	return found, nil
 }
 
-// checkFieldNames collects the names of T's fields by codec, and refuses two of one name under Config.Codec.
-func (m checker) checkFieldNames(codecs []Codec) (known []map[string]bool, err error) {
+// checkNamesUnique collects the names of T's fields by codec, and refuses two of one name under Config.Codec.
+func (m checker) checkNamesUnique(codecs []Codec) (known []map[string]bool, err error) {
 	var errs []error
 	for i, c := range codecs {
 		paths := map[string]string{}
 		known = append(known, map[string]bool{})
-		for _, f := range shape.Fields(m.typ, c.Name()) {
+		for _, f := range shape.Fields(m.reflected, c.Name()) {
 			known[i][f.Name] = true
 			if f.Alias != "" {
 				known[i][f.Alias] = true
@@ -96,32 +96,32 @@ func (m checker) checkFieldNames(codecs []Codec) (known []map[string]bool, err e
 
 // bad makes an error about T.
 func (t *typeInfo) bad(format string, args ...any) error {
-	return fmt.Errorf("sessions: T is %s: %w", t.typ, fmt.Errorf(format, args...))
+	return fmt.Errorf("sessions: T is %s: %w", t.reflected, fmt.Errorf(format, args...))
 }
 
-// encode is Marshal where a marshaler may meet its first zero value and panic.
-func (m checker) encode(v any) (data []byte, err error) {
+// tryEncode is Marshal where a marshaler may meet its first zero value and panic.
+func (m checker) tryEncode(v any) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("its marshaler panics: %v", p)
 		}
 	}()
 	data, err = m.cfg.Codec.Marshal(v)
-	return data, cause(err)
+	return data, innerError(err)
 }
 
-// cause is what the codec's error hides: here are no secrets in it.
-func cause(err error) error {
+// innerError is what the codec's error hides: here are no secrets in it.
+func innerError(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
 	}
 	return err
 }
 
-// refused explains why the codec does not take a zero T.
-func (m checker) refused(err error) error {
+// explainRefusal explains why the codec does not take a zero T.
+func (m checker) explainRefusal(err error) error {
 	var errs []error
-	for f := range m.typ.Fields() {
+	for f := range m.reflected.Fields() {
 		if f.Anonymous {
 			if shape.Marshals(f.Type, "") {
 				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name", f.Type))
@@ -132,7 +132,7 @@ func (m checker) refused(err error) error {
 			continue
 		}
 		alone := reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}})
-		if _, err := m.encode(reflect.New(alone).Interface()); err != nil {
+		if _, err := m.tryEncode(reflect.New(alone).Interface()); err != nil {
 			errs = append(errs, m.bad("codec %s cannot encode field %s while it is zero: %w: change its type, make it a pointer, or tag it omitempty, or \"-\" to leave it out", m.cfg.Codec.Name(), f.Name, err))
 		}
 	}
@@ -142,14 +142,14 @@ func (m checker) refused(err error) error {
 	return errors.Join(errs...)
 }
 
-// checkFields compares the zero T as encoded with what its fields promise.
-func (m checker) checkFields(c FieldCodec, zero []byte) error {
+// checkWritten compares the zero T as encoded with what its fields promise.
+func (m checker) checkWritten(c FieldCodec, zero []byte) error {
 	fields, err := c.Split(zero)
 	if err != nil {
-		return m.refused(err)
+		return m.explainRefusal(err)
 	}
 	var errs []error
-	for _, f := range shape.Fields(m.typ, c.Name()) {
+	for _, f := range shape.Fields(m.reflected, c.Name()) {
 		has := slices.ContainsFunc(fields, func(g Field) bool { return g.Name == f.Name })
 		if !has && !f.Optional {
 			errs = append(errs, m.bad("field %s is lost, codec %s does not write it as %q: leave out the marshaler that T has or embeds, and use letters, digits and _ in the tag; or say with MergeSession, or Config.OnConflict, what becomes of two requests' changes", f.Path, c.Name(), f.Name))
@@ -158,15 +158,15 @@ func (m checker) checkFields(c FieldCodec, zero []byte) error {
 	return errors.Join(errs...)
 }
 
-// checkLayoutNames shows the Layout the names of T's fields, in which a format that
+// checkNamesForLayout shows the Layout the names of T's fields, in which a format that
 // knows no header may have a meaning of its own.
-func (m checker) checkLayoutNames(zero []byte) error {
+func (m checker) checkNamesForLayout(zero []byte) error {
 	l, ok := m.cfg.Layout.(FieldsValidator)
 	if !ok {
 		return nil
 	}
 	names := map[string]bool{}
-	for _, f := range shape.Fields(m.typ, m.cfg.Codec.Name()) {
+	for _, f := range shape.Fields(m.reflected, m.cfg.Codec.Name()) {
 		names[f.Name] = true
 	}
 	if c, ok := m.cfg.Codec.(FieldCodec); ok { // a marshaler of T's has names of its own
@@ -185,8 +185,8 @@ func (m checker) checkLayoutNames(zero []byte) error {
 // the codec and back, and narrows a failure down to one field.
 func (m checker) roundTrip() (path string, err error) {
 	try := func(only string) error {
-		v := reflect.New(m.typ)
-		for f := range m.typ.Fields() {
+		v := reflect.New(m.reflected)
+		for f := range m.reflected.Fields() {
 			if f.IsExported() && (only == "" || f.Name == only) {
 				shape.Fill(v.Elem().FieldByIndex(f.Index))
 			}
@@ -207,14 +207,14 @@ func (m checker) roundTrip() (path string, err error) {
 	if err = try(""); err == nil {
 		return "", nil
 	}
-	for f := range m.typ.Fields() {
+	for f := range m.reflected.Fields() {
 		if f.IsExported() {
 			if err := try(f.Name); err != nil {
 				return f.Name, err
 			}
 		}
 	}
-	return m.typ.String(), err
+	return m.reflected.String(), err
 }
 
 func reencode(c Codec, v any) []byte {
@@ -225,7 +225,7 @@ func reencode(c Codec, v any) []byte {
 // checkTraits refuses a method that looks like one of the interfaces that *T
 // may implement, but is not it.
 func (m checker) checkTraits() error {
-	name := m.typ.Name()
+	name := m.reflected.Name()
 	var errs []error
 	has := map[string]bool{}
 	for _, trait := range []struct {
@@ -240,15 +240,15 @@ func (m checker) checkTraits() error {
 		{"UpgradeSession", m.version != nil, "UpgradeSession(from int, decode func(any) error) error", true},
 		{"MergeSession", m.merge != nil, "MergeSession(base, theirs *" + name + ") error", true},
 	} {
-		method, ok := reflect.PointerTo(m.typ).MethodByName(trait.method)
+		method, ok := reflect.PointerTo(m.reflected).MethodByName(trait.method)
 		if !ok {
 			continue
 		}
 		has[trait.method] = true
 		wrong := ""
-		if _, value := m.typ.MethodByName(trait.method); value && trait.sets {
+		if _, value := m.reflected.MethodByName(trait.method); value && trait.sets {
 			wrong = "has a value receiver, so what it sets is lost"
-		} else if !trait.is && !fits(method, trait.method) {
+		} else if !trait.is && !hasRightType(method, trait.method) {
 			wrong = fmt.Sprintf("is a %v, so it is never called", method.Type)
 		}
 		if wrong != "" {
@@ -261,9 +261,9 @@ func (m checker) checkTraits() error {
 	return errors.Join(errs...)
 }
 
-// fits says that a method has the type it needs: of two that make one interface
+// hasRightType says that a method has the type it needs: of two that make one interface
 // the other one may be wrong.
-func fits(method reflect.Method, name string) bool {
+func hasRightType(method reflect.Method, name string) bool {
 	want, ok := reflect.TypeFor[Versioned]().MethodByName(name)
 	if !ok || method.Type.NumIn() != want.Type.NumIn()+1 || method.Type.NumOut() != want.Type.NumOut() {
 		return false

@@ -57,8 +57,8 @@ type FieldWalker interface {
 	Walk(data []byte, field func(name, value []byte)) error
 }
 
-// capabilities finds out once what a codec can do. known are the names of T's fields, nil if T encodes itself.
-func capabilities(c Codec, known map[string]bool) *document.Codec {
+// withOptional finds out once what a codec can do. known are the names of T's fields, nil if T encodes itself.
+func withOptional(c Codec, known map[string]bool) *document.Codec {
 	d := &document.Codec{Encoder: c}
 	if a, ok := c.(AppendCodec); ok {
 		d.AppendMarshal = a.AppendMarshal
@@ -96,17 +96,17 @@ func split(codec string, data []byte, walk func([]byte, func(name, value []byte)
 	return fields, nil
 }
 
-// decode runs fn, which decodes data into v. A panic is an error as any other: a stored record must not
+// decodeRecovering runs fn, which decodes data into v. A panic is an error as any other: a stored record must not
 // bring down each request of its visitor, whether msgpack panics on it (a nil where T has a time.Time)
 // or an unmarshaler of T's.
-func decode(c FieldCodec, data []byte, v any, fn func() error) (err error) {
+func decodeRecovering(c FieldCodec, data []byte, v any, fn func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			cause, ok := p.(error)
 			if !ok {
 				cause = fmt.Errorf("panic: %v", p)
 			}
-			err = &codecError{c.Name() + ": panic while decoding", culprit(c, data, v), cause}
+			err = &codecError{c.Name() + ": panic while decoding", failingField(c, data, v), cause}
 		}
 	}()
 	if err = fn(); err == nil {
@@ -122,14 +122,14 @@ func decode(c FieldCodec, data []byte, v any, fn func() error) (err error) {
 		e.path, e.err = err.Field, &plain
 	}
 	if e.path == "" {
-		e.path = culprit(c, data, v)
+		e.path = failingField(c, data, v)
 	}
 	return e
 }
 
-// culprit finds the first top-level field that cannot be decoded, among so few that a new T for each is
+// failingField finds the first top-level field that cannot be decoded, among so few that a new T for each is
 // no matter.
-func culprit(c FieldCodec, data []byte, v any) string {
+func failingField(c FieldCodec, data []byte, v any) string {
 	fields, err := c.Split(data)
 	if err != nil || len(fields) > 100 {
 		return ""

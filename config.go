@@ -75,12 +75,12 @@ func (p ConflictPolicy) validate() error {
 }
 
 const (
-	none = time.Duration(-1)
-	day  = 24 * time.Hour
+	noTimeout = time.Duration(-1)
+	day       = 24 * time.Hour
 )
 
-// complete applies the defaults and reports every mistake.
-func (c *Config) complete() error {
+// setDefaults applies the defaults and reports every mistake.
+func (c *Config) setDefaults() error {
 	var errs []error
 	for _, p := range []struct {
 		name string
@@ -103,7 +103,7 @@ func (c *Config) complete() error {
 		c.NewToken = func() (string, error) { return rand.Text(), nil }
 	}
 	if c.ErrorHandler == nil {
-		c.ErrorHandler = respond
+		c.ErrorHandler = defaultErrorHandler
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -142,13 +142,13 @@ func resolveTimeouts(field string, idle, lifetime, idleDefault, lifetimeDefault 
 	bad := func(name, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("sessions: "+field+name+": "+format, args...))
 	}
-	if idle < 0 && idle != none {
+	if idle < 0 && idle != noTimeout {
 		bad("IdleTimeout", "%v is negative: use a duration, or -1 for none", idle)
 	}
-	if lifetime < 0 && lifetime != none {
+	if lifetime < 0 && lifetime != noTimeout {
 		bad("Lifetime", "%v is negative: use a duration, or -1 for none", lifetime)
 	}
-	if idle == none && lifetime == none {
+	if idle == noTimeout && lifetime == noTimeout {
 		bad("Lifetime", "none, like IdleTimeout: a session must end some time, set one of the two")
 	}
 	if lifetime == 0 && idle > lifetimeDefault {
@@ -166,11 +166,11 @@ func resolveTimeouts(field string, idle, lifetime, idleDefault, lifetimeDefault 
 	if t.Lifetime == 0 {
 		t.Lifetime = lifetimeDefault
 	}
-	if t.Lifetime == none {
+	if t.Lifetime == noTimeout {
 		t.Lifetime = 0
 	}
 	switch {
-	case t.Idle == none:
+	case t.Idle == noTimeout:
 		t.Idle = 0
 	case t.Idle == 0:
 		t.Idle = idleDefault

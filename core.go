@@ -17,10 +17,10 @@ import (
 // core is what a Manager is except for T: everything behind it works on values as any, so that the code is
 // there once, whatever the number of T's.
 type core struct {
-	Config // with its defaults
-	typ    typeInfo
-	doc    document.Type
-	engine *protocol.Engine
+	Config  // with its defaults
+	typ     typeInfo
+	docType document.Type
+	engine  *protocol.Engine
 
 	zero   document.Document // a fresh T encoded, unless T is Defaulted
 	warned atomic.Bool       // of a Secure cookie on plain HTTP
@@ -29,7 +29,7 @@ type core struct {
 // newCore applies the defaults and reports every mistake of cfg and T at once.
 func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 	m := &core{Config: cfg, typ: typ}
-	errs := []error{m.complete()}
+	errs := []error{m.setDefaults()}
 	plain, remember, err := m.timeouts()
 	errs = append(errs, err, checkSeams(store, &m.Config), m.OnConflict.validate(), checkTokens(&m.Config, plain, remember))
 
@@ -49,18 +49,18 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 	if l, ok := m.Layout.(Identifier); ok {
 		m.engine.IDOf = l.ID
 	}
-	m.doc = document.Type{
-		Name: typ.typ.String(), New: typ.new, Version: shape.version,
+	m.docType = document.Type{
+		Name: typ.reflected.String(), New: typ.new, Version: shape.version,
 		Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
 	}
 	for i, c := range codecs {
-		m.doc.Codecs = append(m.doc.Codecs, capabilities(c, shape.known[i]))
+		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.known[i]))
 	}
 	errs = append(errs, m.checkRecord(shape.fresh))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	m.zero = document.Document{Codec: m.doc.Codecs[0], Data: shape.fresh, OwnEncoding: true}
+	m.zero = document.Document{Codec: m.docType.Codecs[0], Data: shape.fresh, OwnEncoding: true}
 	if typ.owner != nil {
 		m.zero.Owner = typ.owner(typ.fresh())
 	}
@@ -72,14 +72,14 @@ func (m *core) checkRecord(fresh []byte) error {
 	rec := record.Record{
 		ID: []byte(uuid.Nil.String()), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(), Attrs: attrs(&m.Config, nil, false),
 	}
-	m.doc.Fill(&rec, document.Document{Codec: m.doc.Codecs[0], Data: fresh})
+	m.docType.Fill(&rec, document.Document{Codec: m.docType.Codecs[0], Data: fresh})
 	_, sealed, err := m.engine.Seal(rec)
 	switch {
 	case errors.Is(err, ErrTooLarge):
-		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.doc.Name)
+		return fmt.Errorf("sessions: Config.MaxSize: %d bytes are too few even for a fresh %s: raise it", m.MaxSize, m.docType.Name)
 	case err != nil:
 		return err
-	case sealed.Version != m.doc.Version:
+	case sealed.Version != m.docType.Version:
 		return m.typ.bad("it is Versioned, and the Layout keeps no version, so that every load would upgrade it again: keep a version in T")
 	case sealed.Created.IsZero() && m.engine.Plain.Lifetime > 0:
 		return errors.New("sessions: Config.Lifetime: the Layout keeps no creation time, so every session would be past it: set it to -1")
@@ -105,7 +105,7 @@ type decoded struct {
 
 // decode reads the payload of a record.
 func (m *core) decode(rec record.Record) (decoded, error) {
-	v, d, err := m.doc.Decode(rec)
+	v, d, err := m.docType.Decode(rec)
 	if err != nil {
 		part := ""
 		if e, ok := errors.AsType[*document.PartError](err); ok {

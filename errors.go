@@ -58,8 +58,8 @@ func unreadable(id []byte, part string, err error) error {
 	return &DecodeError{ID: string(id), Path: part, Err: err}
 }
 
-// respond is the default ErrorHandler: a status and its text. What the store said is for the log.
-func respond(w http.ResponseWriter, _ *http.Request, err error) {
+// defaultErrorHandler is the default ErrorHandler: a status and its text. What the store said is for the log.
+func defaultErrorHandler(w http.ResponseWriter, _ *http.Request, err error) {
 	status := http.StatusInternalServerError
 	switch {
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrNewerVersion):

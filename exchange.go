@@ -10,9 +10,9 @@ import (
 // exchange is one HTTP request and its response, with the session in it. All of it is one allocation.
 type exchange struct {
 	session
-	inner  *http.Request // as the handler sees it
-	writer response.Writer
-	lines  [2]string // for values of headers: one array instead of two
+	innerRequest *http.Request // as the handler sees it
+	writer       response.Writer
+	headerValues [2]string // for values of headers: one array instead of two
 }
 
 // serve is a request from end to end.
@@ -23,7 +23,7 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	}
 	if m.Skip != nil && m.Skip(r) {
 		inner := r.WithContext(&session{Context: r.Context(), core: m, skipped: true})
-		defer giveBack(r, inner)
+		defer copyParsedForm(r, inner)
 		next.ServeHTTP(w, inner)
 		return
 	}
@@ -35,23 +35,23 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		m.ErrorHandler(w, r, err)
 		return
 	}
-	x.begin(w, r)
-	defer x.close()
-	defer giveBack(r, x.inner)
+	x.connect(w, r)
+	defer x.release()
+	defer copyParsedForm(r, x.innerRequest)
 	defer x.endAbort()
-	next.ServeHTTP(&x.writer, x.inner)
-	x.finish()
+	next.ServeHTTP(&x.writer, x.innerRequest)
+	x.saveLate()
 }
 
-// giveBack shows the server what became of its request: it looks there for temporary files to remove, and
+// copyParsedForm shows the server what became of its request: it looks there for temporary files to remove, and
 // outer middleware for the route to log.
-func giveBack(r, inner *http.Request) {
+func copyParsedForm(r, inner *http.Request) {
 	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
 }
 
 // begin gives the session its response.
-func (x *exchange) begin(w http.ResponseWriter, r *http.Request) {
-	x.inner = r.WithContext(&x.session)
+func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
+	x.innerRequest = r.WithContext(&x.session)
 	x.mu.Lock() // a hook may have started a verb
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
@@ -70,55 +70,55 @@ func (x *exchange) endAbort() {
 	}
 }
 
-// finish runs when the handler has returned: what has changed since the response began is saved.
-func (x *exchange) finish() {
+// saveLate runs when the handler has returned: what has changed since the response began is saved.
+func (x *exchange) saveLate() {
 	started := x.writer.Started()
 	x.writer.Finish()
 	if !started || x.writer.Hijacked() || x.writer.Err() != nil {
 		return
 	}
-	x.mustEnter()
-	defer x.leave()
+	x.mustBegin()
+	defer x.end()
 	if err := x.autosave(); err != nil {
-		x.event(EventLateChange, err)
+		x.addEvent(EventLateChange, err)
 	}
 }
 
 // close ends the session's part in the response.
-func (x *exchange) close() {
-	x.mustEnter()
-	defer x.leave()
-	x.sent = true
+func (x *exchange) release() {
+	x.mustBegin()
+	defer x.end()
+	x.headerSent = true
 	switch x.outcome {
 	case OutcomeCreated, OutcomeRenewed:
 		if err := x.Err(); err != nil {
-			x.event(EventUndelivered, err)
+			x.addEvent(EventUndelivered, err)
 		}
 	}
-	x.request, x.response, x.inner = nil, nil, nil
+	x.request, x.response, x.innerRequest = nil, nil, nil
 }
 
-// mustEnter begins a commit. In the function of an Update that would wait for its own end.
-func (x *exchange) mustEnter() {
-	if !x.enter(opCommit.name) {
+// mustBegin begins a commit. In the function of an Update that would wait for its own end.
+func (x *exchange) mustBegin() {
+	if !x.begin(opCommit.name) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 }
 
 // Commit implements [response.Committer]: the header is about to go.
 func (x *exchange) Commit() error {
-	err := x.save()
+	err := x.saveAndWriteHeader()
 	x.setSent(true) // after the events are told: what a hook does to the token is in the header
 	return err
 }
 
 // save saves the session and brings what came of it into the header.
-func (x *exchange) save() error {
-	x.mustEnter()
-	defer x.leave()
+func (x *exchange) saveAndWriteHeader() error {
+	x.mustBegin()
+	defer x.end()
 	err := x.autosave()
 	if err != nil {
-		x.failed(opCommit, err)
+		x.noteFailure(opCommit, err)
 	}
 	x.writeHeader()
 	return err
@@ -130,23 +130,23 @@ func (x *exchange) Reopen() { x.setSent(false) }
 func (x *exchange) setSent(sent bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sent = sent
+	x.headerSent = sent
 }
 
 // Fail implements [response.Committer]: it answers for a failed commit. What a verb had completed, here or
 // before, is in that answer.
 func (x *exchange) Fail(w http.ResponseWriter, err error) {
-	x.core.ErrorHandler(w, x.inner, err)
-	x.mustEnter()
-	defer x.leave()
+	x.core.ErrorHandler(w, x.innerRequest, err)
+	x.mustBegin()
+	defer x.end()
 	x.writeInto(w.Header())
 }
 
 // Interim implements [response.Committer]: what the session has put into the header is for the final
 // response.
 func (x *exchange) Interim(h http.Header) (restore func()) {
-	x.mustEnter()
-	defer x.leave()
+	x.mustBegin()
+	defer x.end()
 	mine := http.Header{}
 	if !x.core.Transport.Write(mine, x.request, x.result()) {
 		return nil
@@ -167,7 +167,7 @@ func (x *exchange) Interim(h http.Header) (restore func()) {
 
 // writeHeader brings the outcome into the header, in place of what an earlier call wrote.
 func (x *exchange) writeHeader() {
-	if !x.sent {
+	if !x.headerSent {
 		x.writeInto(x.writer.Header())
 	}
 }
@@ -178,10 +178,10 @@ func (x *exchange) writeInto(h http.Header) {
 	if !sent && !o.Used {
 		return
 	}
-	addVary(h, x.core.Transport.Vary(), x.lines[:0:1])
-	cacheControl(h, sent, x.lines[1:1:2])
+	addVary(h, x.core.Transport.Vary(), x.headerValues[:0:1])
+	cacheControl(h, sent, x.headerValues[1:1:2])
 	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
-		x.event(eventInsecure, nil)
+		x.addEvent(eventInsecure, nil)
 	}
 }
 

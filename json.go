@@ -57,30 +57,30 @@ func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
 // Unmarshal implements [Codec]. Its error names the field that does not fit.
 func (c JSON) Unmarshal(data []byte, v any) (err error) {
 	known, folded := jsonNames(reflect.TypeOf(v)), false
-	err = jsonfields.Object(data, func(name, _ []byte) { folded = folded || known.fold(name) })
+	err = jsonfields.Object(data, func(name, _ []byte) { folded = folded || known.matchesOnlyByCase(name) })
 	if err == nil && folded {
-		data, err = c.leaveOut(data, known)
+		data, err = c.dropCaseVariants(data, known)
 	}
 	if err != nil {
 		return fmt.Errorf("sessions: json: %w", err)
 	}
-	return decode(c, data, v, func() error { return json.Unmarshal(data, v) })
+	return decodeRecovering(c, data, v, func() error { return json.Unmarshal(data, v) })
 }
 
-// leaveOut drops the fields whose names only fold to a known one.
-func (c JSON) leaveOut(data []byte, known fieldNames) ([]byte, error) {
+// dropCaseVariants drops the fields whose names only fold to a known one.
+func (c JSON) dropCaseVariants(data []byte, known fieldNames) ([]byte, error) {
 	fields, err := c.Split(data)
 	if err != nil {
 		return nil, err
 	}
-	return c.Join(slices.DeleteFunc(fields, func(f Field) bool { return known.fold([]byte(f.Name)) }))
+	return c.Join(slices.DeleteFunc(fields, func(f Field) bool { return known.matchesOnlyByCase([]byte(f.Name)) }))
 }
 
 // fieldNames are the names that a type can write.
 type fieldNames map[string]struct{}
 
-// fold says that name is not one of them but for case.
-func (n fieldNames) fold(name []byte) bool {
+// matchesOnlyByCase says that name is not one of them but for case.
+func (n fieldNames) matchesOnlyByCase(name []byte) bool {
 	if _, ok := n[string(name)]; ok {
 		return false
 	}
@@ -92,11 +92,11 @@ func (n fieldNames) fold(name []byte) bool {
 	return false
 }
 
-// jsonTypes caches the names by type, as encoding/json does.
-var jsonTypes sync.Map
+// jsonNamesByType caches the names by type, as encoding/json does.
+var jsonNamesByType sync.Map
 
 func jsonNames(t reflect.Type) fieldNames {
-	if names, ok := jsonTypes.Load(t); ok {
+	if names, ok := jsonNamesByType.Load(t); ok {
 		return names.(fieldNames)
 	}
 	names := fieldNames{}
@@ -109,7 +109,7 @@ func jsonNames(t reflect.Type) fieldNames {
 			names[f.Name] = struct{}{}
 		}
 	}
-	jsonTypes.Store(t, names)
+	jsonNamesByType.Store(t, names)
 	return names
 }
 

@@ -20,7 +20,7 @@ type live struct {
 	// Who looked in a context that ends before the request's, the last such one: http.TimeoutHandler
 	// gives its handler one.
 	deadline  time.Time
-	holder    string // the goroutine
+	goroutine string // the goroutine
 	abandoned bool   // the handler goes on without its response; *T is its own
 }
 
@@ -29,17 +29,17 @@ func (l *live) get(c *core, scope, request context.Context) any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.value == nil {
-		l.begin(c)
+		l.makeFresh(c)
 	}
 	l.used = true
 	if at, ok := scope.Deadline(); ok && at.After(l.deadline) && scope.Done() != request.Done() {
-		l.deadline, l.holder = at, goroutine.ID()
+		l.deadline, l.goroutine = at, goroutine.ID()
 	}
 	return l.value
 }
 
 // use notes that somebody looks at the session, if not at T.
-func (l *live) use() {
+func (l *live) noteUsed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used = true
@@ -52,7 +52,7 @@ func (l *live) isUsed() bool {
 }
 
 // begin makes a fresh T. mu is held.
-func (l *live) begin(c *core) {
+func (l *live) makeFresh(c *core) {
 	l.value = c.typ.fresh()
 	if c.typ.defaults != nil {
 		l.fresh, _ = c.Codec.Marshal(l.value) // New has tried that it works
@@ -71,7 +71,7 @@ func (l *live) set(c *core, v any) {
 }
 
 // swap is set, and returns the former content.
-func (l *live) swap(c *core, v any) (before any) {
+func (l *live) replace(c *core, v any) (before any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before = c.typ.new()
@@ -87,7 +87,7 @@ func (l *live) reset(c *core) {
 	l.fresh = nil
 	if l.value != nil {
 		held := l.value
-		l.begin(c)
+		l.makeFresh(c)
 		c.typ.assign(held, l.value)
 		l.value = held
 	}
@@ -100,7 +100,7 @@ func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mi
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.value == nil {
-		l.begin(c)
+		l.makeFresh(c)
 	}
 	if base.Codec == nil {
 		base = c.zero
@@ -108,7 +108,7 @@ func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mi
 			base.Data = l.fresh
 		}
 	}
-	mine, err = c.doc.Encode(base.Codec, dst, l.value)
+	mine, err = c.docType.Encode(base.Codec, dst, l.value)
 	return base, mine, err
 }
 
@@ -120,7 +120,7 @@ func (l *live) isAbandoned(request context.Context) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.deadline.IsZero() && (!time.Now().Before(l.deadline) || request.Err() != nil) {
-		l.abandoned = l.abandoned || l.holder != goroutine.ID()
+		l.abandoned = l.abandoned || l.goroutine != goroutine.ID()
 	}
 	return l.abandoned
 }

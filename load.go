@@ -9,13 +9,13 @@ import (
 // load finds the session of the tokens for a zero session.
 func (m *core) load(s *session, parent context.Context, tokens []string, passive bool) error {
 	s.init(parent, m)
-	s.enter("load")
-	defer s.leave()
+	s.begin("load")
+	defer s.end()
 	err := s.stored.Load(parent, tokens, passive)
 	s.decoded = decoded{}                          // of a record that was not adopted
 	if !s.stored.Stored() && s.base.Codec != nil { // two valid sessions: neither is used
 		s.live.reset(s.core)
-		s.rebase(document.Document{})
+		s.setBase(document.Document{})
 	}
 	return err
 }
@@ -23,7 +23,7 @@ func (m *core) load(s *session, parent context.Context, tokens []string, passive
 // reload replaces *T by what is stored now and restarts the idle timeout.
 func (s *session) reload(ctx context.Context) error {
 	if !s.stored.Stored() {
-		s.forget()
+		s.reset()
 		return nil
 	}
 	return s.stored.Reread(ctx)

@@ -14,7 +14,7 @@ type Manager[T any] struct {
 // New returns a Manager on store. T is a struct that the codec can encode and decode. The error names every
 // mistake in cfg and T; New does no I/O.
 func New[T any](store Store, cfg Config) (*Manager[T], error) {
-	c, err := newCore(store, cfg, describe[T]())
+	c, err := newCore(store, cfg, typeInfoOf[T]())
 	if err != nil {
 		return nil, err
 	}
@@ -46,8 +46,8 @@ func (m *Manager[T]) Load(ctx context.Context, tokens ...string) (context.Contex
 // too. In Handler's requests it is Save.
 func (m *Manager[T]) Commit(ctx context.Context) (Outcome, error) {
 	var o Outcome
-	err := m.core.do(ctx, opCommit, func(ctx context.Context, s *session) error {
-		err := s.commit(ctx)
+	err := m.core.runVerb(ctx, opCommit, func(ctx context.Context, s *session) error {
+		err := s.saveIfChanged(ctx)
 		o = s.result()
 		if s.request == nil && err == nil {
 			s.outcome = OutcomeUnchanged

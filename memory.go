@@ -50,7 +50,7 @@ func (s *MemoryStore) Create(ctx context.Context, key string, data []byte, ttl t
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if _, ok := s.live(key, now); ok {
+	if _, ok := s.unexpired(key, now); ok {
 		return ErrExists
 	}
 	if len(s.entries) >= s.sweepAt {
@@ -71,7 +71,7 @@ func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, prefix, da
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	e, ok := s.live(key, now)
+	e, ok := s.unexpired(key, now)
 	switch {
 	case !ok:
 		return nil, ErrNotFound
@@ -101,7 +101,7 @@ func (s *MemoryStore) load(key string, touch time.Duration) (e memoryEntry, left
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if e, ok = s.live(key, now); !ok {
+	if e, ok = s.unexpired(key, now); !ok {
 		return e, 0, false
 	}
 	if touch > 0 {
@@ -111,7 +111,7 @@ func (s *MemoryStore) load(key string, touch time.Duration) (e memoryEntry, left
 	return e, e.expires.Sub(now), true
 }
 
-func (s *MemoryStore) live(key string, now time.Time) (memoryEntry, bool) {
+func (s *MemoryStore) unexpired(key string, now time.Time) (memoryEntry, bool) {
 	e, ok := s.entries[key]
 	return e, ok && now.Before(e.expires)
 }

@@ -33,7 +33,7 @@ func (c MsgPack) Unmarshal(data []byte, v any) error {
 	if err := msgpackcheck.Map(data, nil); err != nil {
 		return fmt.Errorf("sessions: msgpack: %w", err)
 	}
-	return decode(c, data, v, func() error { return msgpackcheck.Decode(data, v) })
+	return decodeRecovering(c, data, v, func() error { return msgpackcheck.Decode(data, v) })
 }
 
 // Split implements [FieldCodec].

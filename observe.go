@@ -36,8 +36,8 @@ var logLines = map[EventKind]logLine{
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
-// tell logs an event if nobody else would hear of it, and calls the hook.
-func (m *core) tell(ctx context.Context, e Event) {
+// report logs an event if nobody else would hear of it, and calls the hook.
+func (m *core) report(ctx context.Context, e Event) {
 	if e.Kind == eventInsecure {
 		m.Logger.WarnContext(ctx, insecureMsg)
 		return

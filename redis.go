@@ -31,12 +31,12 @@ type RedisConfig struct {
 // It is safe for concurrent use; each operation is one round trip. A failover may undo the last writes. See
 // docs/redis.md.
 type RedisStore struct {
-	rdb     redis.UniversalClient
-	prefix  string
-	timeout time.Duration
-	once    bool
-	swap    *redis.Script
-	slots   chan struct{} // nil where rdb keeps deadlines itself
+	rdb      redis.UniversalClient
+	prefix   string
+	timeout  time.Duration
+	swapOnce bool
+	swap     *redis.Script
+	slots    chan struct{} // nil where rdb keeps deadlines itself
 
 	deadlines deadline.Source // for the client that does
 	invalid   error
@@ -76,12 +76,12 @@ return 1`
 // of [RedisStore.Validate] and of every operation.
 func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s := &RedisStore{
-		rdb:     rdb,
-		prefix:  cfg.Prefix,
-		timeout: cfg.Timeout,
-		once:    cfg.SwapOnce,
-		swap:    redis.NewScript(swapScript),
-		invalid: checkRedis(rdb, cfg),
+		rdb:      rdb,
+		prefix:   cfg.Prefix,
+		timeout:  cfg.Timeout,
+		swapOnce: cfg.SwapOnce,
+		swap:     redis.NewScript(swapScript),
+		invalid:  checkRedis(rdb, cfg),
 	}
 	if s.prefix == "" && !cfg.NoPrefix {
 		s.prefix = defaultRedisPrefix
@@ -168,7 +168,7 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 	if ttl <= 0 {
 		return errNoTTL(ttl)
 	}
-	key, data = s.prefix+key, s.keep(data)
+	key, data = s.prefix+key, s.ownCopy(data)
 	created, err := withinTimeout(ctx, s, func(ctx context.Context) (bool, error) {
 		return s.rdb.SetNX(ctx, key, data, toMillisecond(ttl)).Result()
 	})
@@ -180,15 +180,15 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 
 // CompareAndSwap implements [Store] with EVALSHA.
 func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
-	args := []any{s.keep(prefix)}
+	args := []any{s.ownCopy(prefix)}
 	if data != nil {
 		if ttl <= 0 {
 			return nil, errNoTTL(ttl)
 		}
-		args = append(args, s.keep(data), toMillisecond(ttl).Milliseconds())
+		args = append(args, s.ownCopy(data), toMillisecond(ttl).Milliseconds())
 	}
 	reply, err := withinTimeout(ctx, s, func(ctx context.Context) (any, error) {
-		if s.once {
+		if s.swapOnce {
 			return s.runOnce(ctx, append([]any{1, s.prefix + key}, args...))
 		}
 		return s.swap.Run(ctx, s.rdb, []string{s.prefix + key}, args...).Result()
@@ -203,7 +203,7 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 func (s *RedisStore) runOnce(ctx context.Context, args []any) (any, error) {
 	run := func(name, script string) (any, error) {
 		cmd := redis.NewCmd(ctx, append([]any{name, script}, args...)...)
-		_ = s.rdb.Process(ctx, once{cmd}) // which an asynchronous AutoPipeliner's has not yet done; Result waits
+		_ = s.rdb.Process(ctx, noRetry{cmd}) // which an asynchronous AutoPipeliner's has not yet done; Result waits
 		return cmd.Result()
 	}
 	reply, err := run("evalsha", s.swap.Hash())
@@ -213,10 +213,10 @@ func (s *RedisStore) runOnce(ctx context.Context, args []any) (any, error) {
 	return reply, err
 }
 
-// once is a command that is not to be sent twice.
-type once struct{ redis.Cmder }
+// noRetry is a command that is not to be sent twice.
+type noRetry struct{ redis.Cmder }
 
-func (once) NoRetry() bool { return true }
+func (noRetry) NoRetry() bool { return true }
 
 // Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
@@ -307,9 +307,9 @@ func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Co
 
 var errGoexit = errors.New("sessions: RedisStore: a hook of the client ended its goroutine")
 
-// keep returns b, or a copy where an operation that was given up may still
+// ownCopy returns b, or a copy where an operation that was given up may still
 // read it when the caller has it back.
-func (s *RedisStore) keep(b []byte) []byte {
+func (s *RedisStore) ownCopy(b []byte) []byte {
 	if s.slots == nil {
 		return b
 	}
@@ -352,16 +352,16 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 	refuse := func(reason string) {
 		errs = append(errs, errors.New("sessions: RedisStore: "+reason))
 	}
-	isNil := rdb == nil
+	nilClient := rdb == nil
 	switch c := rdb.(type) {
 	case *redis.Client:
-		isNil = c == nil
+		nilClient = c == nil
 	case *redis.AutoPipeliner:
-		isNil = c == nil
+		nilClient = c == nil
 	case *redis.Ring:
 		refuse("a *redis.Ring hands the keys of a dead shard to another and back, where ended sessions live again; use a *redis.Client or *redis.ClusterClient")
 	case *redis.ClusterClient:
-		if isNil = c == nil; isNil {
+		if nilClient = c == nil; nilClient {
 			break
 		}
 		const reason = " reads from replicas, which lag behind: a session that was just ended would still be valid; leave it false"
@@ -376,7 +376,7 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 			refuse("ClusterOptions.ReadOnly" + reason)
 		}
 	}
-	if isNil {
+	if nilClient {
 		refuse("the client is nil; pass one from redis.NewClient, NewFailoverClient or NewClusterClient")
 	}
 	if cfg.NoPrefix && cfg.Prefix != "" {

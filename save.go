@@ -22,12 +22,12 @@ func (s *session) autosave() error {
 		return nil
 	}
 	if s.live.isAbandoned(s) {
-		s.event(EventLateChange, context.DeadlineExceeded)
+		s.addEvent(EventLateChange, context.DeadlineExceeded)
 		return nil
 	}
-	err := s.commit(s)
+	err := s.saveIfChanged(s)
 	if err != nil && s.saveErr != nil {
-		s.failed(opCommit, err)
+		s.noteFailure(opCommit, err)
 		return nil
 	}
 	return err
@@ -45,11 +45,11 @@ func (s *session) initializes() bool {
 }
 
 // commit brings *T into the store if it has changed.
-func (s *session) commit(ctx context.Context) error {
+func (s *session) saveIfChanged(ctx context.Context) error {
 	if !s.mayHaveChanged() {
 		return nil
 	}
-	mine, changed, err := s.encode()
+	mine, changed, err := s.encodeAndCompare()
 	switch {
 	case err != nil:
 		return err
@@ -60,33 +60,33 @@ func (s *session) commit(ctx context.Context) error {
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
 	}
-	if err = s.write(ctx, &edit{s: s, mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
+	if err = s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
 		err = nil // a Rewrite has nothing to lose
 	}
 	return err
 }
 
-// scratch holds an encoding for the time of a comparison.
-var scratch = sync.Pool{New: func() any { return new([]byte) }}
+// encodeBuffers holds an encoding for the time of a comparison.
+var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-const maxScratch = 64 << 10
+const maxEncodeBuffer = 64 << 10
 
 // encode encodes *T by the codec of what was loaded and tells whether it is another T.
-func (s *session) encode() (mine document.Document, changed bool, err error) {
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
+func (s *session) encodeAndCompare() (mine document.Document, changed bool, err error) {
+	buf := encodeBuffers.Get().(*[]byte)
+	defer encodeBuffers.Put(buf)
 	base, mine, err := s.live.encode(s.core, (*buf)[:0], s.base)
 	if err != nil {
 		return mine, false, err
 	}
-	if cap(mine.Data) <= maxScratch {
+	if cap(mine.Data) <= maxEncodeBuffer {
 		*buf = mine.Data
 	}
 	if len(s.unconfirmed) == 0 && bytes.Equal(mine.Data, base.Data) {
 		return base, false, nil
 	}
 	mine.Data = bytes.Clone(mine.Data)
-	return mine, len(s.unconfirmed) > 0 || s.core.doc.Changed(base, mine), nil
+	return mine, len(s.unconfirmed) > 0 || s.core.docType.Changed(base, mine), nil
 }
 
 // newRecord is the header of a session that begins now.
@@ -97,28 +97,28 @@ func (s *session) newRecord() record.Record {
 // create stores a new session under a new token. The header must not have gone: nobody could come back to a
 // session without its token. A session that belongs to somebody from the start has just been signed in.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) error {
-	if s.sent {
+	if s.headerSent {
 		return ErrCommitted
 	}
 	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
 	if signedIn {
 		rec.Authenticated = rec.Created
 	}
-	payload, err := s.core.doc.Preserve(&record.Record{}, mine)
+	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
 	if err != nil {
 		return err
 	}
-	s.core.doc.Fill(&rec, payload)
-	s.describe(&rec)
+	s.core.docType.Fill(&rec, payload)
+	s.setLabelAndAttrs(&rec)
 	if err = s.stored.Create(ctx, rec); err != nil {
 		return err
 	}
 	s.wrote = true
-	s.rebase(payload)
+	s.setBase(payload)
 	s.outcome = OutcomeCreated
-	s.event(EventCreated, nil)
+	s.addEvent(EventCreated, nil)
 	if signedIn {
-		s.event(EventSignedIn, nil)
+		s.addEvent(EventSignedIn, nil)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 const maxLabel = 256
 
 // describe puts into a record what the request says of it, at the beginning and at a renewal.
-func (s *session) describe(rec *record.Record) {
+func (s *session) setLabelAndAttrs(rec *record.Record) {
 	if s.core.Label != nil && s.request != nil {
 		rec.Label = truncate(s.core.Label(s.request), maxLabel)
 	}
@@ -157,23 +157,23 @@ type edit struct {
 	until   time.Time         // when an Update gives up, if it is not zero
 
 	// What the last Compose has made.
-	payload document.Document
-	merged  document.Merged // with what another request has saved
-	renewed EventKind       // of the renewal
+	composed     document.Document
+	merged       document.Merged // with what another request has saved
+	renewalEvent EventKind       // 0 as long as no Compose has renewed the session
 
-	before any    // T from before fn, as long as it may have to be put back
-	label  []byte // of the renewed record, once there is one
-	attrs  any    // the same
+	contentBefore any    // T from before fn, as long as it may have to be put back
+	label         []byte // of the renewed record, once there is one
+	attrs         any    // the same
 }
 
 // A renewal is what becomes of the header of a record that gets a new token.
 type renewal struct {
-	kind   EventKind
-	header func(*record.Record)
+	kind         EventKind
+	changeHeader func(*record.Record)
 }
 
 // signIn is the renewal of a user who has just proved who they are.
-func signIn(now time.Time, remembered bool) *renewal {
+func signInRenewal(now time.Time, remembered bool) *renewal {
 	return &renewal{EventSignedIn, func(r *record.Record) {
 		r.Created, r.Authenticated = now, now
 		r.Remembered = remembered
@@ -182,7 +182,7 @@ func signIn(now time.Time, remembered bool) *renewal {
 }
 
 // write brings an edit of a stored session into the store and takes over what came of it.
-func (s *session) write(ctx context.Context, e *edit) error {
+func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	defer e.putBack() // also after a panic
 	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: e.fn != nil, Until: e.until})
 	if err != nil {
@@ -196,68 +196,68 @@ func (s *session) write(ctx context.Context, e *edit) error {
 	if result.Kept {
 		return nil
 	}
-	s.rebase(e.payload)
-	e.before = nil
+	s.setBase(e.composed)
+	e.contentBefore = nil
 	if e.merged.Value != nil {
 		s.live.set(s.core, e.merged.Value)
 	}
 	if len(e.merged.Lost) > 0 || e.merged.Replaced {
-		s.event(EventConflict, nil, e.merged.Lost...)
+		s.addEvent(EventConflict, nil, e.merged.Lost...)
 	}
 	if len(e.merged.Taken) > 0 {
-		s.event(EventMerged, nil, e.merged.Taken...)
+		s.addEvent(EventMerged, nil, e.merged.Taken...)
 	}
 	if result.Renewed {
 		s.outcome = OutcomeRenewed
-		s.event(e.renewed, nil)
+		s.addEvent(e.renewalEvent, nil)
 		return nil
 	}
 	if (e.changed || e.fn != nil) && s.outcome == OutcomeUnchanged {
 		s.outcome = OutcomeChanged
 	}
-	s.event(EventSaved, nil)
+	s.addEvent(EventSaved, nil)
 	return nil
 }
 
 // Compose implements [protocol.Composer]: it makes one record of what the request has made of T and of what
 // is stored now.
 func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
-	s, doc := e.s, &e.s.core.doc
-	theirs, base, further, err := e.read(&found)
+	s, doc := e.s, &e.s.core.docType
+	theirs, base, furtherBases, err := e.decodeTheirs(&found)
 	if err != nil {
 		return p, err
 	}
 	if theirs.value != nil && !e.changed && e.renewal == nil && e.fn == nil {
 		return protocol.Proposal{Keep: true}, nil // a Rewrite has nothing to put in its place
 	}
-	if err = e.meet(theirs, base, further, &found.Record); err != nil {
+	if err = e.mergeTheirs(theirs, base, furtherBases, &found.Record); err != nil {
 		return p, err
 	}
 	if e.fn != nil {
-		if err = e.call(); err != nil {
+		if err = e.runFunction(); err != nil {
 			return p, err
 		}
 	}
-	if e.payload, err = doc.Preserve(&found.Record, e.payload); err != nil {
+	if e.composed, err = doc.Preserve(&found.Record, e.composed); err != nil {
 		return p, err
 	}
 	p.Record = found.Record
-	if r := e.renewalOf(e.payload.Owner); r != nil {
-		if s.sent {
+	if r := e.renewalOf(e.composed.Owner); r != nil {
+		if s.headerSent {
 			return p, ErrCommitted
 		}
-		r.header(&p.Record)
-		e.describe(&p.Record)
-		e.renewed, p.NewToken = r.kind, true
+		r.changeHeader(&p.Record)
+		e.setLabelAndAttrsOnce(&p.Record)
+		e.renewalEvent, p.NewToken = r.kind, true
 	}
-	doc.Fill(&p.Record, e.payload)
+	doc.Fill(&p.Record, e.composed)
 	return p, nil
 }
 
 // read decodes what another request has stored; theirs.value is nil where nobody else has written. The base
-// of a merge is what this request has loaded, or tried to save if that is stored after all; further saves
-// that were not answered are further bases.
-func (e *edit) read(found *protocol.Found) (theirs decoded, base document.Document, further []document.Document, err error) {
+// of a merge is what this request has loaded, or tried to save if that is stored after all; furtherBases saves
+// that were not answered are furtherBases bases.
+func (e *edit) decodeTheirs(found *protocol.Found) (theirs decoded, base document.Document, furtherBases []document.Document, err error) {
 	s := e.s
 	base = s.base
 	if found.Known {
@@ -270,69 +270,69 @@ func (e *edit) read(found *protocol.Found) (theirs decoded, base document.Docume
 	for i := range s.unconfirmed {
 		u := &s.unconfirmed[i]
 		if !u.In(found) {
-			further = append(further, u.mine)
+			furtherBases = append(furtherBases, u.mine)
 			continue
 		}
 		base, confirmed = u.mine, true
-		if !u.merged && u.Last(found) {
+		if !u.storedMore && u.Last(found) {
 			theirs.value = nil
 		}
 	}
 	if confirmed {
-		further = nil
+		furtherBases = nil
 	}
-	return theirs, base, further, nil
+	return theirs, base, furtherBases, nil
 }
 
 // meet makes the payload of mine and of what another request has stored, by the policy.
-func (e *edit) meet(theirs decoded, base document.Document, further []document.Document, rec *record.Record) (err error) {
-	s, doc := e.s, &e.s.core.doc
-	e.payload, e.merged = e.mine, document.Merged{}
+func (e *edit) mergeTheirs(theirs decoded, base document.Document, furtherBases []document.Document, rec *record.Record) (err error) {
+	s, doc := e.s, &e.s.core.docType
+	e.composed, e.merged = e.mine, document.Merged{}
 	switch {
 	case theirs.value == nil:
 	case theirs.doc.Owner != s.base.Owner, doc.Owner == nil && len(s.stored.Record.Owner) > 0 && !bytes.Equal(rec.Owner, s.stored.Record.Owner):
 		return s.stored.End() // it belongs to somebody else now
 	case !e.changed:
-		e.payload, e.merged.Value = theirs.doc, theirs.value
+		e.composed, e.merged.Value = theirs.doc, theirs.value
 	case s.core.OnConflict == ConflictReject:
 		if !doc.Equal(e.mine, theirs.doc) {
-			s.event(EventConflict, ErrConflict)
+			s.addEvent(EventConflict, ErrConflict)
 			return ErrConflict
 		}
 	case s.core.OnConflict == ConflictLastWrite:
 		e.merged.Replaced = true
 	default:
-		e.payload, e.merged, err = doc.MergeDocuments(base, e.mine, theirs.doc, rec, further)
+		e.composed, e.merged, err = doc.MergeDocuments(base, e.mine, theirs.doc, rec, furtherBases)
 	}
 	return err
 }
 
 // call runs Update's function on *T with the content of the payload, decoded into a new T, and makes what has
 // become of it the payload.
-func (e *edit) call() (err error) {
+func (e *edit) runFunction() (err error) {
 	s := e.s
 	value := e.merged.Value
 	if value == nil {
-		if value, err = s.core.doc.Value(e.payload); err != nil {
+		if value, err = s.core.docType.Value(e.composed); err != nil {
 			return err
 		}
 	}
-	if before := s.live.swap(s.core, value); e.before == nil {
-		e.before = before
+	if before := s.live.replace(s.core, value); e.contentBefore == nil {
+		e.contentBefore = before
 	}
 	e.merged.Value = nil
-	if err := s.unlocked(e.fn); err != nil {
+	if err := s.runUnlocked(e.fn); err != nil {
 		return &protocol.Refusal{Err: err}
 	}
-	_, e.payload, err = s.live.encode(s.core, nil, e.payload)
+	_, e.composed, err = s.live.encode(s.core, nil, e.composed)
 	return err
 }
 
 // putBack undoes what an Update that has failed did to *T.
 func (e *edit) putBack() {
-	if e.before != nil {
-		e.s.live.set(e.s.core, e.before)
-		e.before = nil
+	if e.contentBefore != nil {
+		e.s.live.set(e.s.core, e.contentBefore)
+		e.contentBefore = nil
 	}
 }
 
@@ -347,13 +347,13 @@ func (e *edit) renewalOf(owner string) *renewal {
 	case owner == "":
 		return &renewal{EventRenewed, func(r *record.Record) { r.Authenticated = time.Time{} }}
 	}
-	return signIn(s.began, false)
+	return signInRenewal(s.began, false)
 }
 
 // describe is the session's, asked once however often the renewal is tried.
-func (e *edit) describe(rec *record.Record) {
-	if e.renewed == 0 {
-		e.s.describe(rec)
+func (e *edit) setLabelAndAttrsOnce(rec *record.Record) {
+	if e.renewalEvent == 0 {
+		e.s.setLabelAndAttrs(rec)
 		e.label, e.attrs = rec.Label, rec.Attrs
 		return
 	}

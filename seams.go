@@ -10,10 +10,10 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// optionalMethods are the interfaces that a part may implement beside its own, by part.
-var optionalMethods = []struct {
-	part    string
-	methods []reflect.Type
+// optionalInterfaces are the interfaces that a part may implement beside its own, by part.
+var optionalInterfaces = []struct {
+	part       string
+	interfaces []reflect.Type
 }{
 	{"store", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[Timed]()}},
 	{"Config.Codec", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldCodec](), reflect.TypeFor[AppendCodec](), reflect.TypeFor[FieldWalker]()}},
@@ -32,8 +32,8 @@ func checkSeams(store Store, cfg *Config) error {
 		if isNil(part) {
 			continue
 		}
-		for _, optional := range optionalMethods[i].methods {
-			errs = append(errs, checkOptional(optionalMethods[i].part, part, optional))
+		for _, optional := range optionalInterfaces[i].interfaces {
+			errs = append(errs, checkOptional(optionalInterfaces[i].part, part, optional))
 		}
 		if v, ok := part.(Validator); ok {
 			errs = append(errs, v.Validate())

@@ -34,16 +34,16 @@ type session struct {
 	unconfirmed []unconfirmedSave // the saves since base that were not answered
 
 	// What this request has done.
-	wrote   bool        // it has stored or destroyed: Rewrite and SaveUninitialized have nothing to do any more
-	outcome OutcomeKind // what the client must learn
-	ended   string      // the token of the session it destroyed
-	saveErr error       // what the last verb that saves has returned
-	signErr error       // why a sign-in or a renewal has failed: until one succeeds nothing is saved
+	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized have nothing to do any more
+	outcome        OutcomeKind // what the client must learn
+	destroyedToken string      // the token of the session it destroyed
+	saveErr        error       // what the last verb that saves has returned
+	signErr        error       // why a sign-in or a renewal has failed: until one succeeds nothing is saved
 
 	// The response. All three are zero outside HTTP and once Handler has returned.
-	sent     bool          // the header has gone out, or the request is over
-	request  *http.Request // as it came, without the session in its context
-	response interface{ writeHeader() }
+	headerSent bool          // the header has gone out, or the request is over
+	request    *http.Request // as it came, without the session in its context
+	response   interface{ writeHeader() }
 
 	// The verb or commit that runs.
 	op     string
@@ -56,8 +56,8 @@ type session struct {
 // the function of an Update, is not in T.
 type unconfirmedSave struct {
 	protocol.Unconfirmed
-	mine   document.Document
-	merged bool // more than mine was stored
+	mine       document.Document
+	storedMore bool // the write also held what others had saved, or what the function of an Update made
 }
 
 // init prepares a zero session.
@@ -66,8 +66,8 @@ func (s *session) init(parent context.Context, c *core) {
 	s.stored.Init(c.engine, s)
 }
 
-// find returns the session of a context, nil if it has none or it was skipped.
-func (m *core) find(ctx context.Context) *session {
+// sessionOf returns the session of a context, nil if it has none or it was skipped.
+func (m *core) sessionOf(ctx context.Context) *session {
 	s, ok := ctx.Value(m).(*session)
 	if !ok || s.skipped {
 		return nil
@@ -77,7 +77,7 @@ func (m *core) find(ctx context.Context) *session {
 
 // Value makes a session findable in itself as a context.
 func (s *session) Value(key any) any {
-	if key == s.core.typ.key || key == any(s.core) {
+	if key == s.core.typ.contextKey || key == any(s.core) {
 		return s
 	}
 	return s.Context.Value(key)
@@ -90,7 +90,7 @@ func (s *session) String() string { return "sessions.Session" }
 func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // enter begins an operation. It fails if another one has not ended for twice the time of a save.
-func (s *session) enter(op string) bool {
+func (s *session) begin(op string) bool {
 	if !s.turn.take(2 * s.core.engine.Timeout) {
 		return false
 	}
@@ -100,18 +100,18 @@ func (s *session) enter(op string) bool {
 }
 
 // leave ends an operation and tells what happened in it.
-func (s *session) leave() {
+func (s *session) end() {
 	events := s.events
 	s.events = nil
 	s.mu.Unlock()
-	s.turn.leave()
+	s.turn.pass()
 	for _, e := range events {
-		s.core.tell(s, e)
+		s.core.report(s, e)
 	}
 }
 
-// event keeps an event until the operation ends.
-func (s *session) event(kind EventKind, err error, fields ...string) {
+// addEvent keeps an event until the operation ends.
+func (s *session) addEvent(kind EventKind, err error, fields ...string) {
 	s.events = append(s.events, Event{
 		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err,
 	})
@@ -119,7 +119,7 @@ func (s *session) event(kind EventKind, err error, fields ...string) {
 
 // Notice implements [protocol.Application]: what happens there is an event here.
 func (s *session) Notice(n protocol.Notice) {
-	s.event(noticeEvents[n.Kind], n.Err)
+	s.addEvent(noticeEvents[n.Kind], n.Err)
 	e := &s.events[len(s.events)-1]
 	e.first = n.First
 	if n.Record != nil {
@@ -142,18 +142,18 @@ func (s *session) Decode(rec record.Record) (err error) {
 // Adopt implements [protocol.Application].
 func (s *session) Adopt() {
 	s.live.set(s.core, s.decoded.value)
-	s.rebase(s.decoded.doc)
+	s.setBase(s.decoded.doc)
 	s.decoded = decoded{}
 }
 
-// rebase makes a document that is stored the one that T is compared with.
-func (s *session) rebase(d document.Document) { s.base, s.unconfirmed = d, nil }
+// setBase makes a document that is stored the one that T is compared with.
+func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil }
 
-// forget makes it a session that nobody has stored, with a fresh T under the pointer that the handler may
+// reset makes it a session that nobody has stored, with a fresh T under the pointer that the handler may
 // hold.
-func (s *session) forget() {
+func (s *session) reset() {
 	s.stored.Forget()
-	s.rebase(document.Document{})
+	s.setBase(document.Document{})
 	s.saveErr, s.signErr = nil, nil
 	s.live.reset(s.core)
 }
@@ -181,7 +181,7 @@ func (s *session) result() Outcome {
 	switch {
 	case s.stored.Gone:
 	case s.stored.Token == "" && s.outcome == OutcomeDestroyed:
-		o.Token = Token(s.ended)
+		o.Token = Token(s.destroyedToken)
 	default:
 		o.Token = Token(s.stored.Token)
 	}
@@ -191,8 +191,8 @@ func (s *session) result() Outcome {
 	return o
 }
 
-// unlocked runs the function of an Update, in which Info must not wait for the end of the Update.
-func (s *session) unlocked(fn func() error) error {
+// runUnlocked runs the function of an Update, in which Info must not wait for the end of the Update.
+func (s *session) runUnlocked(fn func() error) error {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	return fn()

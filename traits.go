@@ -31,10 +31,10 @@ type Merging[T any] interface {
 
 // typeInfo is T for code that works on values as any.
 type typeInfo struct {
-	typ    reflect.Type
-	key    any                // of the session of this type in a context
-	new    func() any         // a zero *T
-	assign func(dst, src any) // *dst = *src
+	reflected  reflect.Type
+	contextKey any                // of the session of this type in a context
+	new        func() any         // a zero *T
+	assign     func(dst, src any) // *dst = *src
 
 	// T's own methods; each is nil if T does not have it.
 	defaults func(v any)
@@ -47,13 +47,13 @@ type typeInfo struct {
 // typeKey finds the session of a type in a context.
 type typeKey[T any] struct{}
 
-// describe finds out what *T implements.
-func describe[T any]() typeInfo {
+// typeInfoOf finds out what *T implements.
+func typeInfoOf[T any]() typeInfo {
 	info := typeInfo{
-		typ:    reflect.TypeFor[T](),
-		key:    typeKey[T]{},
-		new:    func() any { return new(T) },
-		assign: func(dst, src any) { *dst.(*T) = *src.(*T) },
+		reflected:  reflect.TypeFor[T](),
+		contextKey: typeKey[T]{},
+		new:        func() any { return new(T) },
+		assign:     func(dst, src any) { *dst.(*T) = *src.(*T) },
 	}
 	zero := any((*T)(nil))
 	if _, ok := zero.(Defaulted); ok {

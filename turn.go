@@ -55,7 +55,7 @@ func (t *turn) take(limit time.Duration) bool {
 }
 
 // leave ends a turn and passes it on.
-func (t *turn) leave() {
+func (t *turn) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.waiting) == 0 {

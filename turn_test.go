@@ -27,7 +27,7 @@ func (k *takers) take(name byte, limit, keep time.Duration) {
 		k.mu.Unlock()
 		if ok {
 			time.Sleep(keep)
-			k.turn.leave()
+			k.turn.pass()
 		}
 	}()
 	time.Sleep(time.Millisecond)
@@ -83,7 +83,7 @@ func TestTurnAmongMany(t *testing.T) {
 					t.Errorf("%d hold the turn", holding)
 				}
 				holding--
-				turn.leave()
+				turn.pass()
 			}
 		})
 	}

@@ -13,12 +13,12 @@ import (
 func FromContext[T any](ctx context.Context) *T {
 	s, ok := ctx.Value(typeKey[T]{}).(*session)
 	if !ok {
-		panic(missing(reflect.TypeFor[T]()))
+		panic(missingMessage(reflect.TypeFor[T]()))
 	}
 	return s.live.get(s.core, ctx, s).(*T)
 }
 
-func missing(typ reflect.Type) string {
+func missingMessage(typ reflect.Type) string {
 	return fmt.Sprintf("sessions: no session of %[1]v in this context: wrap the route with the Handler of a Manager[%[1]v], or call its Load", typ)
 }
 
@@ -44,14 +44,14 @@ func Take[V any](p *V) V {
 func (m *Manager[T]) FromContext(ctx context.Context) *T {
 	s, ok := ctx.Value(m.core).(*session)
 	if !ok {
-		panic(missing(m.core.typ.typ))
+		panic(missingMessage(m.core.typ.reflected))
 	}
 	return s.live.get(s.core, ctx, s).(*T)
 }
 
 // Lookup is the function of that name for the sessions of m.
 func (m *Manager[T]) Lookup(ctx context.Context) (*T, bool) {
-	s := m.core.find(ctx)
+	s := m.core.sessionOf(ctx)
 	if s == nil {
 		return nil, false
 	}

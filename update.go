@@ -19,7 +19,7 @@ import (
 // while none uses *T otherwise.
 func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 	until, _ := ctx.Deadline()
-	return m.core.do(ctx, opUpdate, func(ctx context.Context, s *session) error {
+	return m.core.runVerb(ctx, opUpdate, func(ctx context.Context, s *session) error {
 		return s.update(ctx, &edit{s: s, until: until, fn: func() error { return fn(s.live.get(s.core, ctx, s).(*T)) }})
 	})
 }
@@ -30,21 +30,21 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 	if s.stored.Over() {
 		return s.stored.End()
 	}
-	if e.mine, e.changed, err = s.encode(); err != nil {
+	if e.mine, e.changed, err = s.encodeAndCompare(); err != nil {
 		return err
 	}
 	if s.stored.Stored() {
-		return s.write(ctx, e)
+		return s.saveEdit(ctx, e)
 	}
-	if s.sent {
+	if s.headerSent {
 		return ErrCommitted
 	}
 	defer e.putBack()
-	e.payload = e.mine
-	if err = e.call(); err != nil {
+	e.composed = e.mine
+	if err = e.runFunction(); err != nil {
 		return err
 	}
-	mine, changed, err := s.encode()
+	mine, changed, err := s.encodeAndCompare()
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 		err = s.create(ctx, mine, s.newRecord())
 	}
 	if err == nil {
-		e.before = nil
+		e.contentBefore = nil
 	}
 	return err
 }

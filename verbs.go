@@ -14,18 +14,18 @@ import (
 // new session after the header was sent, and [ErrNoSession]; after one, the response is the handler's
 // (docs/errors.md). Verbs belong to the request's goroutine; only Touch and Info may run beside it.
 func (m *Manager[T]) Save(ctx context.Context) error {
-	return m.core.do(ctx, opSave, func(ctx context.Context, s *session) error { return s.commit(ctx) })
+	return m.core.runVerb(ctx, opSave, func(ctx context.Context, s *session) error { return s.saveIfChanged(ctx) })
 }
 
 // Reload replaces *T by what is stored now and restarts the idle timeout. What the request had changed is
 // lost.
 func (m *Manager[T]) Reload(ctx context.Context) error {
-	return m.core.do(ctx, opReload, within((*session).reload))
+	return m.core.runVerb(ctx, opReload, withTimeout((*session).reload))
 }
 
 // Touch restarts the idle timeout, for a long request or a [Config].Passive one.
 func (m *Manager[T]) Touch(ctx context.Context) error {
-	return m.core.do(ctx, opTouch, within((*session).touch))
+	return m.core.runVerb(ctx, opTouch, withTimeout((*session).touch))
 }
 
 // A SignInOption changes what [Manager.SignIn] does.
@@ -40,15 +40,15 @@ const Remembered SignInOption = 1
 // anonymous visitor may not hand on. A session that was not stored is stored. If SignIn fails, nothing is
 // saved until a SignIn or Renew succeeds, or Reload or Destroy resets T.
 func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
-	return m.core.do(ctx, opSignIn, func(ctx context.Context, s *session) error {
-		r := signIn(s.began, slices.Contains(opts, Remembered))
+	return m.core.runVerb(ctx, opSignIn, func(ctx context.Context, s *session) error {
+		r := signInRenewal(s.began, slices.Contains(opts, Remembered))
 		if !s.stored.Stored() {
-			mine, _, err := s.encode()
+			mine, _, err := s.encodeAndCompare()
 			if err != nil {
 				return err
 			}
 			rec := s.newRecord()
-			r.header(&rec)
+			r.changeHeader(&rec)
 			return s.create(ctx, mine, rec)
 		}
 		return s.renew(ctx, r)
@@ -59,9 +59,9 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 // privilege (ASVS 5.0 7.2.4). A failure is as with SignIn. A session that was never stored is saved if T
 // has changed.
 func (m *Manager[T]) Renew(ctx context.Context) error {
-	return m.core.do(ctx, opRenew, func(ctx context.Context, s *session) error {
+	return m.core.runVerb(ctx, opRenew, func(ctx context.Context, s *session) error {
 		if !s.stored.Stored() {
-			return s.commit(ctx)
+			return s.saveIfChanged(ctx)
 		}
 		return s.renew(ctx, &renewal{EventRenewed, func(*record.Record) {}})
 	})
@@ -69,11 +69,11 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 
 // renew gives a stored session a new token.
 func (s *session) renew(ctx context.Context, r *renewal) error {
-	mine, changed, err := s.encode()
+	mine, changed, err := s.encodeAndCompare()
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
+	return s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
 }
 
 // Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
@@ -81,18 +81,18 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 // *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that after
 // more than ten seconds it was not found: it has ended or was renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
-	return m.core.do(ctx, opDestroy, within((*session).destroy))
+	return m.core.runVerb(ctx, opDestroy, withTimeout((*session).destroy))
 }
 
 // Info tells what is known about the session besides T; zero if there is none.
 func (m *Manager[T]) Info(ctx context.Context) Info {
-	s := m.core.find(ctx)
+	s := m.core.sessionOf(ctx)
 	if s == nil {
 		return Info{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.live.use()
+	s.live.noteUsed()
 	s.stored.ID()
 	return s.info()
 }
@@ -101,25 +101,25 @@ func (m *Manager[T]) Info(ctx context.Context) Info {
 func (s *session) destroy(ctx context.Context) error {
 	had, err := s.stored.Destroy(ctx)
 	if errors.Is(err, ErrGone) {
-		s.event(EventGone, ErrGone)
-		s.forget()
+		s.addEvent(EventGone, ErrGone)
+		s.reset()
 	}
 	if err != nil {
 		return err
 	}
 	if had {
-		s.event(EventDestroyed, nil)
-		s.outcome, s.ended = OutcomeDestroyed, s.stored.Token
+		s.addEvent(EventDestroyed, nil)
+		s.outcome, s.destroyedToken = OutcomeDestroyed, s.stored.Token
 	}
 	s.wrote = true // SaveUninitialized does not apply any more: the end was asked for
 	attrs := s.stored.Record.Attrs
-	s.forget()
+	s.reset()
 	s.stored.Record.Attrs = attrs // by them the Transport takes back what it sent
 	return nil
 }
 
-// within gives a verb the time of one operation.
-func within(verb func(*session, context.Context) error) func(context.Context, *session) error {
+// withTimeout gives a verb the time of one operation.
+func withTimeout(verb func(*session, context.Context) error) func(context.Context, *session) error {
 	return func(ctx context.Context, s *session) error {
 		ctx, cancel := s.core.engine.Detach(ctx)
 		defer cancel()
