@@ -233,16 +233,6 @@ func TestTraits(t *testing.T) {
 	})
 }
 
-// traitComplaints is wantComplaints for lines about T.
-func traitComplaints(t *testing.T, err error, want ...string) {
-	t.Helper()
-	var lines []string
-	for _, w := range want {
-		lines = append(lines, "sessions: T is … : "+w)
-	}
-	wantComplaints(t, err, lines...)
-}
-
 // Fields that a codec does not write, and that a merge by fields would lose.
 type (
 	traitHidden        struct{ X, Y int } // writes X alone
