@@ -70,7 +70,7 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 // checkRecord refuses a Layout and a MaxSize that do not take a fresh T.
 func (m *core) checkRecord(fresh []byte) error {
 	rec := record.Record{
-		ID: []byte(uuid.Nil.String()), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(), Attrs: attrs(&m.Config, nil, false),
+		ID: []byte(uuid.Nil.String()), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(), Attrs: transportAttrs(m.Transport, nil, false),
 	}
 	m.docType.Fill(&rec, document.Document{Codec: m.docType.Codecs[0], Data: fresh})
 	_, sealed, err := m.engine.Seal(rec)
@@ -96,22 +96,3 @@ func (l layoutAdapter) Open(stored []byte) (record.Record, error) {
 }
 
 func (l layoutAdapter) Seal(r record.Record) ([]byte, error) { return l.Layout.Seal(Record(r)) }
-
-// decoded is a T that was loaded, and its encoded form.
-type decoded struct {
-	value any
-	doc   document.Document
-}
-
-// decode reads the payload of a record.
-func (m *core) decode(rec record.Record) (decoded, error) {
-	v, d, err := m.docType.Decode(rec)
-	if err != nil {
-		part := ""
-		if e, ok := errors.AsType[*document.PartError](err); ok {
-			part, err = e.Part, e.Err
-		}
-		return decoded{}, unreadable(rec.ID, part, err)
-	}
-	return decoded{v, d}, nil
-}

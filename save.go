@@ -131,7 +131,7 @@ func (s *session) setLabelAndAttrs(rec *record.Record) {
 		rec.Label = truncate(s.core.Label(s.request), maxLabel)
 	}
 	if rec.Attrs == nil {
-		rec.Attrs = attrs(&s.core.Config, s.request, rec.Remembered)
+		rec.Attrs = transportAttrs(s.core.Transport, s.request, rec.Remembered)
 	}
 }
 
@@ -181,7 +181,16 @@ func signInRenewal(now time.Time, remembered bool) *renewal {
 	}}
 }
 
-// write brings an edit of a stored session into the store and takes over what came of it.
+// renew gives a stored session a new token.
+func (s *session) renew(ctx context.Context, r *renewal) error {
+	mine, changed, err := s.encodeAndCompare()
+	if err != nil {
+		return err
+	}
+	return s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
+}
+
+// saveEdit writes an edit of a stored session. On success it updates base, *T, the outcome and the events.
 func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	defer e.putBack() // also after a panic
 	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: e.fn != nil, Until: e.until})

@@ -3,7 +3,6 @@ package sessions
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"reflect"
 	"time"
 
@@ -59,14 +58,6 @@ func checkOptional(name string, part any, optional reflect.Type) error {
 			return fmt.Errorf("sessions: %s: %v has a method %s, but it is no sessions.%s, so the method (a %v) is never called: declare all the methods of that interface, or give it another name",
 				name, t, want.Name, optional.Name(), has.Type)
 		}
-	}
-	return nil
-}
-
-// attrs is what the Transport wants kept with a session that begins with r.
-func attrs(cfg *Config, r *http.Request, remembered bool) any {
-	if t, ok := cfg.Transport.(Attributor); ok {
-		return t.Attrs(r, remembered)
 	}
 	return nil
 }

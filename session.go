@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,6 +50,12 @@ type session struct {
 	op     string
 	began  time.Time
 	events []Event // told when the turn ends, so that a hook may call any verb, and may panic
+}
+
+// decoded is a T that was loaded, and its encoded form.
+type decoded struct {
+	value any
+	doc   document.Document
 }
 
 // An unconfirmedSave was sent and not answered: it may be stored. If the request saves again and finds it
@@ -196,4 +203,17 @@ func (s *session) runUnlocked(fn func() error) error {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	return fn()
+}
+
+// decode reads the payload of a record.
+func (m *core) decode(rec record.Record) (decoded, error) {
+	v, d, err := m.docType.Decode(rec)
+	if err != nil {
+		part := ""
+		if e, ok := errors.AsType[*document.PartError](err); ok {
+			part, err = e.Part, e.Err
+		}
+		return decoded{}, unreadable(rec.ID, part, err)
+	}
+	return decoded{v, d}, nil
 }

@@ -30,3 +30,11 @@ type SecureTransport interface {
 type Attributor interface {
 	Attrs(r *http.Request, remembered bool) any
 }
+
+// transportAttrs is what the Transport wants to have kept with a session that begins with r.
+func transportAttrs(t Transport, r *http.Request, remembered bool) any {
+	if a, ok := t.(Attributor); ok {
+		return a.Attrs(r, remembered)
+	}
+	return nil
+}

@@ -67,15 +67,6 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 	})
 }
 
-// renew gives a stored session a new token.
-func (s *session) renew(ctx context.Context, r *renewal) error {
-	mine, changed, err := s.encodeAndCompare()
-	if err != nil {
-		return err
-	}
-	return s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed, renewal: r})
-}
-
 // Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
 // renewed it in the last ten seconds, and the response expires the cookie. Of two valid sessions both end.
 // *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that after
