@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// addVary adds the names to Vary that are not there yet; to space if there is
-// no line.
+// addVary adds the names to Vary that are not there yet. If there is no Vary line, the new one lies in space, which
+// saves an allocation.
 func addVary(h http.Header, names string, space []string) {
 	for name := range strings.SplitSeq(names, ",") {
 		if name = strings.TrimSpace(name); !varies(h["Vary"], name) {
@@ -45,7 +45,7 @@ func cacheControl(h http.Header, sent bool, space []string) {
 		return
 	}
 	var kept []string
-	stored := true
+	addNoStore := true
 	for _, line := range lines {
 		for _, d := range directives(line) {
 			name, _, _ := strings.Cut(d, "=")
@@ -53,12 +53,12 @@ func cacheControl(h http.Header, sent bool, space []string) {
 			case "", "public", "s-maxage":
 				continue
 			case "no-store":
-				stored = false
+				addNoStore = false
 			}
 			kept = append(kept, d)
 		}
 	}
-	if stored {
+	if addNoStore {
 		kept = append(kept, "no-store")
 	}
 	h["Cache-Control"] = []string{strings.Join(kept, ", ")}

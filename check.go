@@ -99,7 +99,7 @@ func (t *typeInfo) bad(format string, args ...any) error {
 	return fmt.Errorf("sessions: T is %s: %w", t.reflected, fmt.Errorf(format, args...))
 }
 
-// tryEncode is Marshal where a marshaler may meet its first zero value and panic.
+// tryEncode is Marshal with a panic as an error: T's marshaler may never have seen a zero T.
 func (m checker) tryEncode(v any) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -110,7 +110,8 @@ func (m checker) tryEncode(v any) (data []byte, err error) {
 	return data, innerError(err)
 }
 
-// innerError is what the codec's error hides: here are no secrets in it.
+// innerError is the error inside a codec's error. The codec hides it because it may quote values; here they are
+// zero.
 func innerError(err error) error {
 	if inner := errors.Unwrap(err); inner != nil {
 		return inner
@@ -142,7 +143,7 @@ func (m checker) explainRefusal(err error) error {
 	return errors.Join(errs...)
 }
 
-// checkWritten compares the zero T as encoded with what its fields promise.
+// checkWritten compares the zero T as encoded with the names of its fields.
 func (m checker) checkWritten(c FieldCodec, zero []byte) error {
 	fields, err := c.Split(zero)
 	if err != nil {

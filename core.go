@@ -14,16 +14,16 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// core is what a Manager is except for T: everything behind it works on values as any, so that the code is
-// there once, whatever the number of T's.
+// core is what a Manager is except for T: everything behind it works on values as any, so that its machine code
+// exists once, whatever the number of T's.
 type core struct {
-	Config  // with its defaults
+	Config  // with the defaults applied
 	typ     typeInfo
 	docType document.Type
 	engine  *protocol.Engine
 
-	zero   document.Document // a fresh T encoded, unless T is Defaulted
-	warned atomic.Bool       // of a Secure cookie on plain HTTP
+	zero   document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
+	warned atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
 }
 
 // newCore applies the defaults and reports every mistake of cfg and T at once.
@@ -87,7 +87,8 @@ func (m *core) checkRecord(fresh []byte) error {
 	return nil
 }
 
-// layoutAdapter is a Layout for package protocol, which has a Record type of its own with the same fields.
+// layoutAdapter is a Layout for package protocol, which uses the Record of package record: it has the same
+// fields.
 type layoutAdapter struct{ Layout }
 
 func (l layoutAdapter) Open(stored []byte) (record.Record, error) {

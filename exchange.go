@@ -7,15 +7,16 @@ import (
 	"github.com/typedsessions/sessions/internal/response"
 )
 
-// exchange is one HTTP request and its response, with the session in it. All of it is one allocation.
+// exchange is one HTTP request and its response, with the session in it. They are one struct, so that a request
+// needs one allocation for them.
 type exchange struct {
 	session
-	innerRequest *http.Request // as the handler sees it
+	innerRequest *http.Request // with the session in its context; nil after release
 	writer       response.Writer
-	headerValues [2]string // for values of headers: one array instead of two
+	headerValues [2]string // of Vary and of Cache-Control: the header map gets slices of it
 }
 
-// serve is a request from end to end.
+// serve handles one request: it loads the session, calls next and saves.
 func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	if _, ok := r.Context().Value(m).(*session); ok { // this Manager serves the request already
 		next.ServeHTTP(w, r)
@@ -30,7 +31,7 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	x := new(exchange)
 	passive := m.Passive != nil && m.Passive(r)
 	if err := m.load(&x.session, r.Context(), m.Transport.Tokens(r), passive); err != nil {
-		// The handler does not see the request: a later save would overwrite a record that nobody has seen.
+		// next is not called, because its save would overwrite a record that it has not seen.
 		addVary(w.Header(), m.Transport.Vary(), nil)
 		m.ErrorHandler(w, r, err)
 		return
@@ -43,24 +44,23 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	x.saveLate()
 }
 
-// copyParsedForm shows the server what became of its request: it looks there for temporary files to remove, and
-// outer middleware for the route to log.
+// copyParsedForm copies the parsed forms and the pattern to the outer request. The server removes the temporary
+// files that are named there, and outer middleware logs the route.
 func copyParsedForm(r, inner *http.Request) {
 	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
 }
 
-// begin gives the session its response.
+// connect gives the session its response: from then on verbs write the token into the header.
 func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	x.innerRequest = r.WithContext(&x.session)
-	x.mu.Lock() // a hook may have started a verb
+	x.mu.Lock() // an OnEvent hook of the load may have started a verb in another goroutine
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
 }
 
-// endAbort ends the panic by which a handler gives up on a response that could not be written, as
-// httputil.ReverseProxy does. After a failed save the error response is complete, and over HTTP/2 the panic
-// would break it off.
+// endAbort recovers http.ErrAbortHandler after a failed save: httputil.ReverseProxy panics with it when a write
+// fails. The error response is complete then, and over HTTP/2 the panic would cut it off.
 func (x *exchange) endAbort() {
 	if x.writer.Err() == nil {
 		return
@@ -84,7 +84,8 @@ func (x *exchange) saveLate() {
 	}
 }
 
-// close ends the session's part in the response.
+// release runs when the request is over, also after a panic. It reports a token that may not have arrived, and
+// drops the request and the response, because the context may live longer.
 func (x *exchange) release() {
 	x.mustBegin()
 	defer x.end()
@@ -98,21 +99,22 @@ func (x *exchange) release() {
 	x.request, x.response, x.innerRequest = nil, nil, nil
 }
 
-// mustBegin begins a commit. In the function of an Update that would wait for its own end.
+// mustBegin begins a commit. It panics in the function of an Update, because the commit would wait for the
+// Update, and the Update for its function.
 func (x *exchange) mustBegin() {
 	if !x.begin(opCommit.name) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 }
 
-// Commit implements [response.Committer]: the header is about to go.
+// Commit implements [response.Committer]: it runs before the header is sent.
 func (x *exchange) Commit() error {
 	err := x.saveAndWriteHeader()
-	x.setSent(true) // after the events are told: what a hook does to the token is in the header
+	x.setSent(true) // after the hooks have run: a token that a hook's verb has changed is still written
 	return err
 }
 
-// save saves the session and brings what came of it into the header.
+// saveAndWriteHeader saves the session and writes the token and the cache headers into the response header.
 func (x *exchange) saveAndWriteHeader() error {
 	x.mustBegin()
 	defer x.end()
@@ -133,8 +135,8 @@ func (x *exchange) setSent(sent bool) {
 	x.headerSent = sent
 }
 
-// Fail implements [response.Committer]: it answers for a failed commit. What a verb had completed, here or
-// before, is in that answer.
+// Fail implements [response.Committer]: it answers for a failed commit. The answer also carries the token of a
+// verb that succeeded, before or in the ErrorHandler, which may have changed the header.
 func (x *exchange) Fail(w http.ResponseWriter, err error) {
 	x.core.ErrorHandler(w, x.innerRequest, err)
 	x.mustBegin()
@@ -142,8 +144,8 @@ func (x *exchange) Fail(w http.ResponseWriter, err error) {
 	x.writeInto(w.Header())
 }
 
-// Interim implements [response.Committer]: what the session has put into the header is for the final
-// response.
+// Interim implements [response.Committer]: before a 1xx response it takes out the header fields that the Transport
+// writes, whole fields, so the handler's own cookies wait for the final response too.
 func (x *exchange) Interim(h http.Header) (restore func()) {
 	x.mustBegin()
 	defer x.end()
@@ -165,7 +167,7 @@ func (x *exchange) Interim(h http.Header) (restore func()) {
 	}
 }
 
-// writeHeader brings the outcome into the header, in place of what an earlier call wrote.
+// writeHeader writes the outcome into the response header. It replaces what it wrote before.
 func (x *exchange) writeHeader() {
 	if !x.headerSent {
 		x.writeInto(x.writer.Header())

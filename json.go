@@ -67,7 +67,7 @@ func (c JSON) Unmarshal(data []byte, v any) (err error) {
 	return decodeRecovering(c, data, v, func() error { return json.Unmarshal(data, v) })
 }
 
-// dropCaseVariants drops the fields whose names only fold to a known one.
+// dropCaseVariants drops the fields whose names equal a known one but for case.
 func (c JSON) dropCaseVariants(data []byte, known fieldNames) ([]byte, error) {
 	fields, err := c.Split(data)
 	if err != nil {

@@ -14,17 +14,18 @@ import (
 type live struct {
 	mu    sync.Mutex
 	value any    // the *T; nil until somebody looks at it or it is loaded
-	fresh []byte // the encoding of value when it was fresh, if T is Defaulted
+	fresh []byte // the encoding of value when it was fresh, if T is Defaulted; else nil, and core.zero is that
 	used  bool   // somebody looked at the session
 
-	// Who looked in a context that ends before the request's, the last such one: http.TimeoutHandler
-	// gives its handler one.
+	// deadline and goroutine belong to the caller of get whose context has the latest deadline, among contexts
+	// that end before the request's. http.TimeoutHandler gives its handler such a context. Both are zero if
+	// there was none.
 	deadline  time.Time
-	goroutine string // the goroutine
-	abandoned bool   // the handler goes on without its response; *T is its own
+	goroutine string // that called get
+	abandoned bool   // http.TimeoutHandler has answered for the handler, which still runs: only it may use *T
 }
 
-// get returns the *T for a caller with that context, within a request with the other one.
+// get returns *T. scope is the caller's context, request that of the whole request.
 func (l *live) get(c *core, scope, request context.Context) any {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,7 +39,7 @@ func (l *live) get(c *core, scope, request context.Context) any {
 	return l.value
 }
 
-// use notes that somebody looks at the session, if not at T.
+// noteUsed notes that the request uses the session in another way than by T.
 func (l *live) noteUsed() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,11 +52,11 @@ func (l *live) isUsed() bool {
 	return l.used
 }
 
-// begin makes a fresh T. mu is held.
+// makeFresh makes a fresh T. mu is held.
 func (l *live) makeFresh(c *core) {
 	l.value = c.typ.fresh()
 	if c.typ.defaults != nil {
-		l.fresh, _ = c.Codec.Marshal(l.value) // New has tried that it works
+		l.fresh, _ = c.Codec.Marshal(l.value) // New has checked that this succeeds
 	}
 }
 
@@ -70,7 +71,7 @@ func (l *live) set(c *core, v any) {
 	c.typ.assign(l.value, v)
 }
 
-// swap is set, and returns the former content.
+// replace replaces the content of *T, as set does, and returns a copy of the former content.
 func (l *live) replace(c *core, v any) (before any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,9 +94,9 @@ func (l *live) reset(c *core) {
 	}
 }
 
-// encode appends *T to dst, by the codec of the base that it is to be compared with. Without a base that is
-// the fresh T. The lock is held meanwhile: a handler that looks for the first time, one that
-// http.TimeoutHandler has given up say, gets *T when this is done.
+// encode appends the encoded *T to dst, by the codec of base, because the two are compared. If nothing is stored,
+// base is empty and compared is a fresh T. The lock is held meanwhile: a handler that http.TimeoutHandler has
+// given up, and that calls FromContext for the first time, waits until the encoding is done.
 func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mine document.Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

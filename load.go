@@ -6,14 +6,15 @@ import (
 	"github.com/typedsessions/sessions/internal/document"
 )
 
-// load finds the session of the tokens for a zero session.
+// load prepares the zero session s and loads the record that one of the tokens stands for.
 func (m *core) load(s *session, parent context.Context, tokens []string, passive bool) error {
 	s.init(parent, m)
 	s.begin("load")
 	defer s.end()
 	err := s.stored.Load(parent, tokens, passive)
-	s.decoded = decoded{}                          // of a record that was not adopted
-	if !s.stored.Stored() && s.base.Codec != nil { // two valid sessions: neither is used
+	s.decoded = decoded{} // what was decoded and not adopted is not kept
+	if !s.stored.Stored() && s.base.Codec != nil {
+		// The first of two valid sessions was adopted before the second was found. Neither is used.
 		s.live.reset(s.core)
 		s.setBase(document.Document{})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// infoOf is what a record alone tells.
+// infoOf returns the Info that a record contains.
 func (m *core) infoOf(rec *record.Record) Info {
 	i := Info{ID: string(rec.ID), Owner: string(rec.Owner), Label: string(rec.Label), Remembered: rec.Remembered}
 	if !rec.Created.IsZero() {
@@ -18,7 +18,7 @@ func (m *core) infoOf(rec *record.Record) Info {
 	return i
 }
 
-// logLine is how an event is logged that nobody else would hear of.
+// logLine is how an event is logged whose error reaches no caller.
 type logLine struct {
 	level slog.Level
 	msg   string
@@ -36,7 +36,7 @@ var logLines = map[EventKind]logLine{
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
-// report logs an event if nobody else would hear of it, and calls the hook.
+// report logs an event if its error reaches no caller, and calls the hook.
 func (m *core) report(ctx context.Context, e Event) {
 	if e.Kind == eventInsecure {
 		m.Logger.WarnContext(ctx, insecureMsg)

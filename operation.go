@@ -11,16 +11,15 @@ import (
 // An operation is what a verb or a commit may do, and what follows from its failure.
 type operation struct {
 	name string // in events
-	// saves: it stores T. It does not run while a sign-in has failed, and its error is what Handler knows
-	// when the response begins.
+	// saves says that it stores T under the token it has. It does not run while signErr is set.
 	saves bool
-	// renews: it stores T under a new token. If it fails, nothing is saved until one succeeds.
+	// renews says that it stores T under a new token. If it fails, nothing is saved until one succeeds.
 	renews bool
-	// savesNothing: it saves nothing, so its failure is no EventFailed.
+	// savesNothing says that its failure is no EventFailed.
 	savesNothing bool
-	// worksWhenGone: it also works on a session that has ended elsewhere.
+	// worksWhenGone says that it also runs on a session that has ended elsewhere.
 	worksWhenGone bool
-	// keepsErrors: its success does not settle the error of another verb.
+	// keepsErrors says that its success leaves an earlier verb's error in force.
 	keepsErrors bool
 }
 
@@ -35,9 +34,9 @@ var (
 	opDestroy = &operation{name: "destroy", worksWhenGone: true}
 )
 
-var errNotRenewed = errors.New("sessions: a SignIn or Renew of this request has not ended well, so nothing is saved")
+var errNotRenewed = errors.New("sessions: a SignIn or Renew of this request has failed, so nothing is saved")
 
-// runVerb runs a verb: one at a time, and what it does to the token is in the header before it returns.
+// runVerb runs a verb, one at a time. If the verb changes the token, runVerb writes it into the header.
 func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Context, *session) error) error {
 	s := m.sessionOf(ctx)
 	if s == nil {
@@ -57,7 +56,7 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 	}
 	outcome, token := s.outcome, s.stored.Token
 	if op.renews {
-		s.signErr = errNotRenewed // for a verb that panics
+		s.signErr = errNotRenewed // it stays if the verb panics
 	}
 	err := verb(ctx, s)
 	if refusal, ok := errors.AsType[*protocol.Refusal](err); ok {

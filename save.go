@@ -14,8 +14,8 @@ import (
 )
 
 // autosave is a commit that no verb asked for. Once a verb has told the handler that the session could not be
-// saved, the response is the handler's: a second failure does not replace it, and a store that did not answer
-// is not asked again. What a user changes by signing in must never be stored under the token from before:
+// saved, the handler decides what the response says: a second failure does not replace it, and a store that did
+// not answer is not asked again. What a user changes by signing in must never be stored under the token from before:
 // after a sign-in that failed nothing is saved.
 func (s *session) autosave() error {
 	if s.signErr != nil || errors.Is(s.saveErr, ErrGone) || errors.Is(s.saveErr, ErrUnavailable) || !s.mayHaveChanged() {
@@ -44,7 +44,7 @@ func (s *session) initializes() bool {
 	return s.core.SaveUninitialized && !s.stored.Stored() && !s.wrote
 }
 
-// commit brings *T into the store if it has changed.
+// saveIfChanged stores *T if it has changed, or if Rewrite or SaveUninitialized asks for it.
 func (s *session) saveIfChanged(ctx context.Context) error {
 	if !s.mayHaveChanged() {
 		return nil
@@ -61,17 +61,18 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 		return s.create(ctx, mine, s.newRecord())
 	}
 	if err = s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
-		err = nil // a Rewrite has nothing to lose
+		err = nil // Rewrite alone has no change that could be lost
 	}
 	return err
 }
 
-// encodeBuffers holds an encoding for the time of a comparison.
+// encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.
 var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxEncodeBuffer = 64 << 10
 
-// encode encodes *T by the codec of what was loaded and tells whether it is another T.
+// encodeAndCompare encodes *T by the codec of what was loaded and tells whether it is another T. If it is not,
+// mine is the base. While a save is unconfirmed T counts as changed.
 func (s *session) encodeAndCompare() (mine document.Document, changed bool, err error) {
 	buf := encodeBuffers.Get().(*[]byte)
 	defer encodeBuffers.Put(buf)
@@ -94,8 +95,8 @@ func (s *session) newRecord() record.Record {
 	return record.Record{ID: s.stored.ID(), Created: time.Now()}
 }
 
-// create stores a new session under a new token. The header must not have gone: nobody could come back to a
-// session without its token. A session that belongs to somebody from the start has just been signed in.
+// create stores a new session under a new token. It fails after the response header was sent, because the client
+// could not get the token. A new session that has an owner counts as signed in.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) error {
 	if s.headerSent {
 		return ErrCommitted
@@ -125,7 +126,8 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 
 const maxLabel = 256
 
-// describe puts into a record what the request says of it, at the beginning and at a renewal.
+// setLabelAndAttrs sets the Label and the Attrs of a record from the request, when the session is created and when
+// it gets a new token.
 func (s *session) setLabelAndAttrs(rec *record.Record) {
 	if s.core.Label != nil && s.request != nil {
 		rec.Label = truncate(s.core.Label(s.request), maxLabel)
@@ -146,11 +148,11 @@ func truncate(v string, n int) []byte {
 	return []byte(v)
 }
 
-// An edit is what a verb or a commit makes of a stored T. How it gets into the store is the business of
-// package protocol, which asks it for a record to store by Compose.
+// An edit is one change of a stored session, as far as T is concerned. Package protocol writes it, and calls
+// Compose for the record to store.
 type edit struct {
 	s       *session
-	mine    document.Document // T as the request has left it
+	mine    document.Document // T as the request has left it; the base if it has not changed
 	changed bool              // mine differs from the loaded T
 	renewal *renewal          // what SignIn or Renew asked for; nil for other verbs
 	fn      func() error      // Update's function, on *T; nil for other verbs
@@ -158,12 +160,12 @@ type edit struct {
 
 	// What the last Compose has made.
 	composed     document.Document
-	merged       document.Merged // with what another request has saved
+	merged       document.Merged // the result of merging with another request's save
 	renewalEvent EventKind       // 0 as long as no Compose has renewed the session
 
-	contentBefore any    // T from before fn, as long as it may have to be put back
-	label         []byte // of the renewed record, once there is one
-	attrs         any    // the same
+	contentBefore any    // T from before fn; nil when nothing is to be put back
+	label         []byte // label and attrs are valid if renewalEvent is not 0
+	attrs         any
 }
 
 // A renewal is what becomes of the header of a record that gets a new token.
@@ -172,12 +174,12 @@ type renewal struct {
 	changeHeader func(*record.Record)
 }
 
-// signIn is the renewal of a user who has just proved who they are.
+// signInRenewal is the renewal of a user who has just proved who they are.
 func signInRenewal(now time.Time, remembered bool) *renewal {
 	return &renewal{EventSignedIn, func(r *record.Record) {
 		r.Created, r.Authenticated = now, now
 		r.Remembered = remembered
-		r.Idle, r.Attrs = 0, nil // they are the Transport's to choose again
+		r.Idle, r.Attrs = 0, nil // the Transport chooses them again
 	}}
 }
 
@@ -237,7 +239,7 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 		return p, err
 	}
 	if theirs.value != nil && !e.changed && e.renewal == nil && e.fn == nil {
-		return protocol.Proposal{Keep: true}, nil // a Rewrite has nothing to put in its place
+		return protocol.Proposal{Keep: true}, nil // another request has just written it, so that a Rewrite is not needed
 	}
 	if err = e.mergeTheirs(theirs, base, furtherBases, &found.Record); err != nil {
 		return p, err
@@ -263,9 +265,9 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 	return p, nil
 }
 
-// read decodes what another request has stored; theirs.value is nil where nobody else has written. The base
-// of a merge is what this request has loaded, or tried to save if that is stored after all; furtherBases saves
-// that were not answered are furtherBases bases.
+// decodeTheirs decodes what another request has stored. theirs.value is nil if nobody else has written. base is
+// what this request has loaded, or an unanswered save of it that is stored after all; furtherBases are its other
+// unanswered saves.
 func (e *edit) decodeTheirs(found *protocol.Found) (theirs decoded, base document.Document, furtherBases []document.Document, err error) {
 	s := e.s
 	base = s.base
@@ -293,14 +295,14 @@ func (e *edit) decodeTheirs(found *protocol.Found) (theirs decoded, base documen
 	return theirs, base, furtherBases, nil
 }
 
-// meet makes the payload of mine and of what another request has stored, by the policy.
+// mergeTheirs combines mine with what another request has stored, by Config.OnConflict.
 func (e *edit) mergeTheirs(theirs decoded, base document.Document, furtherBases []document.Document, rec *record.Record) (err error) {
 	s, doc := e.s, &e.s.core.docType
 	e.composed, e.merged = e.mine, document.Merged{}
 	switch {
-	case theirs.value == nil:
+	case theirs.value == nil: // nobody else has written
 	case theirs.doc.Owner != s.base.Owner, doc.Owner == nil && len(s.stored.Record.Owner) > 0 && !bytes.Equal(rec.Owner, s.stored.Record.Owner):
-		return s.stored.End() // it belongs to somebody else now
+		return s.stored.End() // it belongs to somebody else now; where T is not Owned, the record's header says so
 	case !e.changed:
 		e.composed, e.merged.Value = theirs.doc, theirs.value
 	case s.core.OnConflict == ConflictReject:
@@ -316,8 +318,7 @@ func (e *edit) mergeTheirs(theirs decoded, base document.Document, furtherBases 
 	return err
 }
 
-// call runs Update's function on *T with the content of the payload, decoded into a new T, and makes what has
-// become of it the payload.
+// runFunction puts what was composed into *T, decoded into a new T, runs Update's function, and composes *T anew.
 func (e *edit) runFunction() (err error) {
 	s := e.s
 	value := e.merged.Value
@@ -345,8 +346,8 @@ func (e *edit) putBack() {
 	}
 }
 
-// renewalOf is the renewal that the edit comes with, nil for none: the one that was asked for, or the one
-// that a change of owner brings with it. A new owner has signed in, whether or not the handler says so; a
+// renewalOf returns the renewal that the edit needs, or nil: the one that was asked for, or the one that a change
+// of owner requires. A new owner has signed in, whether or not the handler says so; a
 // session that belongs to nobody any more is not authenticated.
 func (e *edit) renewalOf(owner string) *renewal {
 	s := e.s
@@ -359,7 +360,7 @@ func (e *edit) renewalOf(owner string) *renewal {
 	return signInRenewal(s.began, false)
 }
 
-// describe is the session's, asked once however often the renewal is tried.
+// setLabelAndAttrsOnce asks for them once, also if Compose runs again.
 func (e *edit) setLabelAndAttrsOnce(rec *record.Record) {
 	if e.renewalEvent == 0 {
 		e.s.setLabelAndAttrs(rec)

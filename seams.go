@@ -62,8 +62,8 @@ func checkOptional(name string, part any, optional reflect.Type) error {
 	return nil
 }
 
-// checkTokens draws two tokens of each class and shows them to the Layout and the Transport, so that what
-// would fail at the first visitor fails at start.
+// checkTokens draws two tokens, compares them, and shows the first one, as a token of each class, to the Layout and
+// the Transport: what would fail at the first visitor fails in New.
 func checkTokens(cfg *Config, plain, remember record.Timeouts) error {
 	var drawn [2]string
 	for i := range drawn {

@@ -19,7 +19,7 @@ import (
 type session struct {
 	context.Context // the parent
 	core            *core
-	skipped         bool // by Config.Skip: it is never loaded and never saved
+	skipped         bool // by Config.Skip: then only Context, core and live are in use
 
 	live live // the handler's *T, with a lock of its own
 
@@ -28,28 +28,28 @@ type session struct {
 	turn turn
 	mu   sync.Mutex
 
-	// The stored session.
+	// The stored session. stored and base are both empty or both set, except during a load.
 	stored      protocol.Session
 	base        document.Document // T as loaded or last saved; it has no Codec exactly if nothing is stored
-	decoded     decoded           // by Decode, until Adopt
+	decoded     decoded           // what Decode has read; empty again after Adopt
 	unconfirmed []unconfirmedSave // the saves since base that were not answered
 
 	// What this request has done.
-	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized have nothing to do any more
+	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized do nothing more
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
-	saveErr        error       // what the last verb that saves has returned
-	signErr        error       // why a sign-in or a renewal has failed: until one succeeds nothing is saved
+	saveErr        error       // of the last verb that failed to save, or found the session ended; nil after one that settled it
+	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
-	// The response. All three are zero outside HTTP and once Handler has returned.
-	headerSent bool          // the header has gone out, or the request is over
+	// The response. request and response are nil outside HTTP and after Handler has returned.
+	headerSent bool          // the response header was sent, or Handler has returned
 	request    *http.Request // as it came, without the session in its context
 	response   interface{ writeHeader() }
 
 	// The verb or commit that runs.
 	op     string
 	began  time.Time
-	events []Event // told when the turn ends, so that a hook may call any verb, and may panic
+	events []Event // reported when the operation ends, so that a hook may call any verb, and may panic
 }
 
 // decoded is a T that was loaded, and its encoded form.
@@ -58,9 +58,9 @@ type decoded struct {
 	doc   document.Document
 }
 
-// An unconfirmedSave was sent and not answered: it may be stored. If the request saves again and finds it
-// stored after all, it goes by what T was then, not by what was stored: what other requests had changed, or
-// the function of an Update, is not in T.
+// An unconfirmedSave was sent and not answered: it may be stored. If the request saves again and finds it stored,
+// its changes count from mine, which T was then. They do not count from what was stored, because the changes of
+// other requests, or of Update's function, are not in *T.
 type unconfirmedSave struct {
 	protocol.Unconfirmed
 	mine       document.Document
@@ -82,7 +82,7 @@ func (m *core) sessionOf(ctx context.Context) *session {
 	return s
 }
 
-// Value makes a session findable in itself as a context.
+// Value implements [context.Context]: for the keys of its T and of its Manager it returns s.
 func (s *session) Value(key any) any {
 	if key == s.core.typ.contextKey || key == any(s.core) {
 		return s
@@ -93,10 +93,10 @@ func (s *session) Value(key any) any {
 // String keeps the session's content out of whatever prints a context.
 func (s *session) String() string { return "sessions.Session" }
 
-// Format is String for every verb, because some do not ask a Stringer.
+// Format prints the same for every format, because %#v and %d do not call String.
 func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// enter begins an operation. It fails if another one has not ended for twice the time of a save.
+// begin begins an operation. It fails if no other one has ended for twice the time of a save.
 func (s *session) begin(op string) bool {
 	if !s.turn.take(2 * s.core.engine.Timeout) {
 		return false
@@ -106,7 +106,7 @@ func (s *session) begin(op string) bool {
 	return true
 }
 
-// leave ends an operation and tells what happened in it.
+// end ends an operation, and calls the log and the OnEvent hook for what happened in it.
 func (s *session) end() {
 	events := s.events
 	s.events = nil
@@ -124,7 +124,7 @@ func (s *session) addEvent(kind EventKind, err error, fields ...string) {
 	})
 }
 
-// Notice implements [protocol.Application]: what happens there is an event here.
+// Notice implements [protocol.Application]: it keeps a notice of package protocol as an event.
 func (s *session) Notice(n protocol.Notice) {
 	s.addEvent(noticeEvents[n.Kind], n.Err)
 	e := &s.events[len(s.events)-1]
@@ -140,24 +140,24 @@ var noticeEvents = [...]EventKind{
 	protocol.Gone: EventGone, protocol.OutOfTime: EventConflict,
 }
 
-// Decode implements [protocol.Application].
+// Decode implements [protocol.Application]: it decodes T and keeps it for Adopt.
 func (s *session) Decode(rec record.Record) (err error) {
 	s.decoded, err = s.core.decode(rec)
 	return err
 }
 
-// Adopt implements [protocol.Application].
+// Adopt implements [protocol.Application]: *T becomes what Decode has read.
 func (s *session) Adopt() {
 	s.live.set(s.core, s.decoded.value)
 	s.setBase(s.decoded.doc)
 	s.decoded = decoded{}
 }
 
-// setBase makes a document that is stored the one that T is compared with.
+// setBase notes that d is stored: from now on T is compared with it.
 func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil }
 
-// reset makes it a session that nobody has stored, with a fresh T under the pointer that the handler may
-// hold.
+// reset makes s a session that is not stored. *T becomes fresh; the pointer that the handler may hold stays
+// valid.
 func (s *session) reset() {
 	s.stored.Forget()
 	s.setBase(document.Document{})
@@ -182,7 +182,7 @@ func (s *session) info() Info {
 	return i
 }
 
-// result is the Outcome as of now. The token of a session that has ended elsewhere belongs to nobody.
+// result is the Outcome as of now. A session that has ended elsewhere has no token to send.
 func (s *session) result() Outcome {
 	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Attrs: s.stored.Record.Attrs}
 	switch {
@@ -193,7 +193,7 @@ func (s *session) result() Outcome {
 		o.Token = Token(s.stored.Token)
 	}
 	if o.Token == "" && (o.Kind == OutcomeCreated || o.Kind == OutcomeRenewed) {
-		o.Kind = OutcomeUnchanged // there is nothing to send: what the client has is void already, or newer
+		o.Kind = OutcomeUnchanged // there is nothing to send: what the client has is no longer valid, or newer
 	}
 	return o
 }

@@ -32,7 +32,7 @@ type Merging[T any] interface {
 // typeInfo is T for code that works on values as any.
 type typeInfo struct {
 	reflected  reflect.Type
-	contextKey any                // of the session of this type in a context
+	contextKey any                // under which a context has the session of this type
 	new        func() any         // a zero *T
 	assign     func(dst, src any) // *dst = *src
 

@@ -11,8 +11,8 @@ import (
 type turn struct {
 	mu      sync.Mutex
 	taken   bool
-	passed  time.Time // when a waiter last got it
-	waiting []chan struct{}
+	passed  time.Time       // when a waiter last got it
+	waiting []chan struct{} // empty unless taken
 }
 
 // take waits until it is the caller's turn. It gives up when nobody has passed the turn on for as long as
@@ -50,11 +50,11 @@ func (t *turn) take(limit time.Duration) bool {
 			return false
 		}
 		t.mu.Unlock()
-		timer.Reset(max(left, 0)) // or the turn has just come
+		timer.Reset(max(left, 0)) // if it is not waiting any more, ready is closed
 	}
 }
 
-// leave ends a turn and passes it on.
+// pass ends a turn and gives it to the next one.
 func (t *turn) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -84,7 +84,7 @@ func (m *Manager[T]) Info(ctx context.Context) Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live.noteUsed()
-	s.stored.ID()
+	s.stored.ID() // draws the ID of a session that is not stored
 	return s.info()
 }
 
@@ -105,11 +105,11 @@ func (s *session) destroy(ctx context.Context) error {
 	s.wrote = true // SaveUninitialized does not apply any more: the end was asked for
 	attrs := s.stored.Record.Attrs
 	s.reset()
-	s.stored.Record.Attrs = attrs // by them the Transport takes back what it sent
+	s.stored.Record.Attrs = attrs // the Transport needs them to expire the cookie
 	return nil
 }
 
-// withTimeout gives a verb the time of one operation.
+// withTimeout calls a verb with a context that lasts for the store's Timeout and is not cancelled with ctx.
 func withTimeout(verb func(*session, context.Context) error) func(context.Context, *session) error {
 	return func(ctx context.Context, s *session) error {
 		ctx, cancel := s.core.engine.Detach(ctx)
