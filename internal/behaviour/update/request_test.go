@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -139,6 +140,29 @@ func TestInsideTheFunction(t *testing.T) {
 	for _, verb := range []string{"Save", "Reload", "Touch", "Renew", "Destroy", "SignIn", "Commit"} {
 		verbs[verb] = func(a *kit.App, ctx context.Context) error { return kit.Call(a.Manager, ctx, verb) }
 	}
+	kit.EachBubble(t, "L13 an fn that waits for another goroutine's verb goes on when that has failed", func(t *testing.T, c sessions.Codec) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: c})
+		token := a.Seed(1)
+		a.Ask(func(_ http.ResponseWriter, r *http.Request) {
+			ctx := r.Context()
+			kit.Must(t, a.Update(ctx, func(s *kit.Session) error {
+				for verb, f := range verbs {
+					failed := make(chan error)
+					go func() { failed <- f(a, ctx) }()
+					began := time.Now()
+					kit.WantErr(t, verb, <-failed, sessions.ErrConflict)
+					if took, want := time.Since(began), 2*a.Store.Timeout(); took != want {
+						t.Errorf("%s has waited %v, want %v", verb, took, want)
+					}
+				}
+				s.Views = 5
+				return nil
+			}))
+			kit.OK(t, a.Save(ctx))
+		}, kit.CookieName+"="+token)
+		wantViews(t, a.Manager, token, 5)
+	})
+
 	kit.EachBubble(t, "L13 the verbs return an error in fn, while Info, FromContext and Lookup work there", func(t *testing.T, c sessions.Codec) {
 		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: c})
 		token := a.Seed(1)
