@@ -21,7 +21,8 @@ var (
 )
 
 // Seal returns the header as one line of JSON, a newline, and the payload. The ID and the newest write come
-// first: up to there the bytes identify the write, whatever the size of the payload.
+// first: the bytes up to there differ for each write, so a swap compares only them, whatever the payload's
+// size.
 func Seal(r Record) []byte {
 	b := make([]byte, 0, 256+len(r.Label)+len(r.Owner)+len(r.Extra)+len(r.Payload))
 	b = append(b, `{"id":`...)
@@ -78,18 +79,18 @@ func Open(stored []byte) (Record, error) {
 		return r, errNoHeader
 	}
 	r.Payload = payload
-	h := header{b: line}
-	if !h.skip('{') {
+	h := headerReader{b: line}
+	if !h.accept('{') {
 		return r, errNoHeader
 	}
 	var hasCreated bool
-	for first := true; !h.skip('}'); first = false {
+	for first := true; !h.accept('}'); first = false {
 		start := h.i
-		if !first && !h.skip(',') {
+		if !first && !h.accept(',') {
 			return r, errHeader
 		}
 		name, ok := h.text()
-		if !ok || !h.skip(':') {
+		if !ok || !h.accept(':') {
 			return r, errHeader
 		}
 		switch string(name) {
@@ -132,7 +133,7 @@ func Open(stored []byte) (Record, error) {
 			if first {
 				r.Extra = append([]byte{','}, line[start:h.i]...)
 			} else {
-				r.Extra = join(r.Extra, line, start, h.i)
+				r.Extra = appendExtra(r.Extra, line, start, h.i)
 			}
 		}
 		if !ok {
@@ -152,9 +153,9 @@ func Open(stored []byte) (Record, error) {
 	return r, nil
 }
 
-// join appends line[start:end] to extra. The result is a view into line where the two are neighbours, which
+// appendExtra appends line[start:end] to extra. The result is a view into line if the two are adjacent, and
 // they are unless a newer build writes in another order.
-func join(extra, line []byte, start, end int) []byte {
+func appendExtra(extra, line []byte, start, end int) []byte {
 	if extra == nil {
 		return line[start:end:end]
 	}
@@ -164,13 +165,14 @@ func join(extra, line []byte, start, end int) []byte {
 	return append(extra, line[start:end]...)
 }
 
-// header is a cursor over the header line.
-type header struct {
+// A headerReader reads the header line.
+type headerReader struct {
 	b []byte
-	i int
+	i int // index of the next byte
 }
 
-func (h *header) skip(c byte) bool {
+// accept reads c, if that is the next byte.
+func (h *headerReader) accept(c byte) bool {
 	if h.i < len(h.b) && h.b[h.i] == c {
 		h.i++
 		return true
@@ -179,7 +181,7 @@ func (h *header) skip(c byte) bool {
 }
 
 // text reads a string: a view, unless it has escapes.
-func (h *header) text() ([]byte, bool) {
+func (h *headerReader) text() ([]byte, bool) {
 	raw, escaped, ok := h.quoted()
 	if !escaped {
 		return raw, ok
@@ -188,8 +190,8 @@ func (h *header) text() ([]byte, bool) {
 }
 
 // quoted returns what is between two quotes.
-func (h *header) quoted() (raw []byte, escaped, ok bool) {
-	if !h.skip('"') {
+func (h *headerReader) quoted() (raw []byte, escaped, ok bool) {
+	if !h.accept('"') {
 		return nil, false, false
 	}
 	for start := h.i; h.i < len(h.b); h.i++ {
@@ -252,9 +254,9 @@ func hex(b []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
-func (h *header) number() (int64, bool) {
+func (h *headerReader) number() (int64, bool) {
 	start := h.i
-	h.skip('-')
+	h.accept('-')
 	var n int64
 	for ; h.i < len(h.b) && '0' <= h.b[h.i] && h.b[h.i] <= '9'; h.i++ {
 		if n > (1<<62)/10 {
@@ -271,8 +273,8 @@ func (h *header) number() (int64, bool) {
 	return n, true
 }
 
-// time reads milliseconds since 1970, within what a date can hold.
-func (h *header) time() (time.Time, bool) {
+// time reads milliseconds since 1970, in the years 1 to 9999.
+func (h *headerReader) time() (time.Time, bool) {
 	n, ok := h.number()
 	if !ok || n < -62135596800000 || n > 253402300799999 {
 		return time.Time{}, false
@@ -280,12 +282,12 @@ func (h *header) time() (time.Time, bool) {
 	return time.UnixMilli(n), true
 }
 
-func (h *header) writes(r *Record) bool {
-	if !h.skip('[') {
+func (h *headerReader) writes(r *Record) bool {
+	if !h.accept('[') {
 		return false
 	}
-	for n := 0; !h.skip(']'); n++ {
-		if n > 0 && !h.skip(',') {
+	for n := 0; !h.accept(']'); n++ {
+		if n > 0 && !h.accept(',') {
 			return false
 		}
 		w, ok := h.text()
@@ -303,7 +305,7 @@ func (h *header) writes(r *Record) bool {
 }
 
 // value skips any JSON value and returns its bytes.
-func (h *header) value() ([]byte, bool) {
+func (h *headerReader) value() ([]byte, bool) {
 	start, depth := h.i, 0
 	for h.i < len(h.b) {
 		switch h.b[h.i] {

@@ -1,4 +1,4 @@
-// Package record has the stored record of a session: its fields, its time to live, the names of its last
+// Package record defines the stored record of a session: its fields, its time to live, the names of its last
 // writes, and the library's own header line.
 package record
 
@@ -14,7 +14,7 @@ type Record struct {
 	Codec  []byte
 	Owner  []byte
 	Label  []byte
-	Writes [8][]byte
+	Writes [8][]byte // filled from the front: no name follows an empty entry
 
 	Created       time.Time
 	Authenticated time.Time
@@ -33,11 +33,11 @@ type Record struct {
 // IsMark tells whether the record only says under which key the session lives since its renewal.
 func (r *Record) IsMark() bool { return r.Successor != nil }
 
-// The name of a write is the name of the process, a dot, and a number. A record remembers the last write of
-// each of the eight processes that wrote last, the newest first: a process has one write of a session on
-// its way at a time, so one entry for each is enough to recognise a write whose reply was lost.
-
 // AddWrite puts the name of a process's newest write first and drops the name of its former one.
+//
+// The name of a write is the name of the process, a dot, and a number. A record keeps the last write of each
+// of the eight processes that wrote last, the newest first. A process has one write of a session on its way
+// at a time, so one entry for each is enough to recognise a write whose reply was lost.
 func (r *Record) AddWrite(name []byte) {
 	writes := [8][]byte{name}
 	process := name[:bytes.IndexByte(name, '.')+1]
