@@ -20,8 +20,8 @@ const (
 	busyWrites   = 10
 )
 
-// A Queue holds the writers of any number of keys. Its zero value is ready. It forgets a key when somebody
-// comes to any key in a later period, unless that one is taken or busy.
+// A Queue holds the writers of any number of keys. Its zero value is ready. A key that is neither taken nor
+// busy is forgotten at the next Enter or Leave, of any key, in a later period.
 type Queue struct {
 	mu     sync.Mutex
 	keys   map[string]*writers
@@ -32,13 +32,14 @@ type Queue struct {
 type writers struct {
 	taken    bool        // one of them has its turn
 	waiting  []chan turn // of the others, in order; empty unless taken
-	progress time.Time   // of the last write, or the first turn since nobody was waiting
+	progress time.Time   // of the last write, or when the key was taken while nobody had a turn
 	writes   int         // in the current period
 	busy     bool        // there were busyWrites in the period before
 }
 
+// A turn is what a waiting writer gets. With an err it has no turn, and last is nil.
 type turn struct {
-	last  []byte
+	last  []byte        // what the writer before has left
 	pause time.Duration // before the turn
 	err   error
 }
@@ -52,11 +53,11 @@ type turn struct {
 //
 // A writer waits as long as those before it make progress: it is ErrBusy if none of them has written
 // anything for timeLimit, or at the time until, if that is not zero. If one of them could not reach what it
-// writes to, its error is that of all who wait behind it: their own attempts would fail one after
-// another, and the waits add up.
+// writes to, all who wait behind it get its error, so that ten waiters wait for one timeout and not for ten.
 func (q *Queue) Enter(key string, timeLimit time.Duration, until time.Time) (last []byte, err error) {
 	q.mu.Lock()
-	now := q.now()
+	now := time.Now()
+	q.startPeriod(now)
 	w := q.keys[key]
 	if w == nil {
 		w = &writers{}
@@ -91,16 +92,18 @@ func (q *Queue) Enter(key string, timeLimit time.Duration, until time.Time) (las
 			return nil, ErrBusy
 		}
 		q.mu.Unlock()
-		timer.Reset(max(wait, 0)) // where wait is over the turn has just come
+		timer.Reset(max(wait, 0)) // if the wait is over, the turn has just come
 	}
 }
 
 // Leave ends the turn at key. The next writer gets last; wrote says that this one has written it. With an
-// err nobody is next: all who wait get it.
+// err nobody is next, and all who wait get it.
 func (q *Queue) Leave(key string, last []byte, wrote bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now, w := q.now(), q.keys[key]
+	now := time.Now()
+	q.startPeriod(now)
+	w := q.keys[key]
 	if wrote {
 		w.progress = now
 		w.writes++
@@ -117,12 +120,12 @@ func (q *Queue) Leave(key string, last []byte, wrote bool, err error) {
 	w.taken, w.waiting = false, nil
 }
 
-// now returns the time. If a new period has begun, it forgets the keys that are neither taken nor busy.
-func (q *Queue) now() time.Time {
-	now := time.Now()
+// startPeriod starts the period of now, if it is not the current one, and forgets the keys that are neither
+// taken nor busy.
+func (q *Queue) startPeriod(now time.Time) {
 	start := now.Truncate(periodLength)
 	if start.Equal(q.period) {
-		return now
+		return
 	}
 	if q.keys == nil {
 		q.keys = map[string]*writers{}
@@ -135,11 +138,9 @@ func (q *Queue) now() time.Time {
 		}
 	}
 	q.period = start
-	return now
 }
 
-// pause is what is left of the pause at the start of the current period; it is
-// not positive where there is none.
+// pause is what is left of the pause at the start of the current period. It is not positive if there is none.
 func (q *Queue) pause(w *writers, now time.Time) time.Duration {
 	if !w.busy {
 		return 0
@@ -147,7 +148,7 @@ func (q *Queue) pause(w *writers, now time.Time) time.Duration {
 	return q.period.Add(pauseLength).Sub(now)
 }
 
-// left is for how long a writer goes on waiting.
+// left is for how long a writer still waits.
 func (w *writers) left(timeLimit time.Duration, until time.Time) time.Duration {
 	wait := time.Until(w.progress.Add(timeLimit))
 	if !until.IsZero() {
