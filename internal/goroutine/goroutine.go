@@ -6,7 +6,7 @@ import (
 	"runtime"
 )
 
-// ID returns the name of the calling goroutine, such as "goroutine 18". It is read off the stack and costs
+// ID returns the name of the calling goroutine, such as "goroutine 18". It reads the stack trace, which takes
 // microseconds.
 func ID() string {
 	var buf [64]byte
