@@ -36,7 +36,7 @@ func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 	version, err := m.checkVersion()
 	found.version = version
 	errs := []error{m.checkTraits(), err, m.checkOwner()}
-	for _, err := range shape.Lost(typ.reflected, cfg.Codec.Name()) {
+	for _, err := range shape.Unstorable(typ.reflected, cfg.Codec.Name()) {
 		errs = append(errs, m.bad("%w", err))
 	}
 	if err := errors.Join(errs...); err != nil {

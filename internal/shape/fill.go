@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Fill puts one element into every slice and map below v and a value behind every pointer. It leaves alone
-// what encodes itself: its zero value need not be valid, and T's is tried anyway.
+// Fill sets every value below v, with one element in each slice and map and a value behind each pointer. It
+// leaves a type alone that encodes itself: what Fill would set need not be a valid value of it.
 func Fill(v reflect.Value) { fill(v, nil) }
 
 func fill(v reflect.Value, above []reflect.Type) {

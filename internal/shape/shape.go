@@ -1,4 +1,4 @@
-// Package shape knows by reflection which fields a type has for a codec, and what the codec would lose of them.
+// Package shape finds by reflection which fields of a type a codec writes, and which it cannot store.
 package shape
 
 import (
@@ -24,19 +24,19 @@ type Field struct {
 	Optional bool   // omitempty, omitzero, or behind a nil embedded pointer
 }
 
-// Fields lists the fields of a struct type for a codec. It does not go by Go's rules of promotion: a field
-// that those hide can be set all the same, and must be found again.
+// Fields lists the fields of a struct type for a codec. It also lists fields that embedding hides in Go: a
+// handler can set them, so they must be stored.
 func Fields(t reflect.Type, codec string) []Field { return fields(t, codec, "", false) }
 
 func fields(t reflect.Type, codec, path string, optional bool) []Field {
 	var list []Field
 	for f := range t.Fields() {
-		name, options, out := tagOf(f, codec)
-		if out {
+		name, options, omitted := tagOf(f, codec)
+		if omitted {
 			continue
 		}
 		flat := name == ""
-		if codec == msgpackName { // a name does not keep it from flattening, a marshaler does
+		if codec == msgpackName { // it flattens fields with a name too, but none with a marshaler
 			flat = !strings.Contains(options, "noinline") && !Marshals(f.Type, codec)
 		}
 		if f.Anonymous && flat && elem(f.Type).Kind() == reflect.Struct {
@@ -56,8 +56,8 @@ func fields(t reflect.Type, codec, path string, optional bool) []Field {
 	return list
 }
 
-// tagOf reads a field's tag as a codec does, and whether it leaves the field out.
-func tagOf(f reflect.StructField, codec string) (name, options string, out bool) {
+// tagOf reads a field's tag as a codec does. The codec leaves out a field that is omitted.
+func tagOf(f reflect.StructField, codec string) (name, options string, omitted bool) {
 	tag, ok := f.Tag.Lookup(codec)
 	if !ok || tag == "" && codec == msgpackName {
 		tag = f.Tag.Get("json")
@@ -79,8 +79,8 @@ var marshalers = []reflect.Type{
 	reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.CustomEncoder](),
 }
 
-// codesItself tells whether t writes or reads its encoding itself, and so may refuse what is not one of its
-// values.
+// codesItself tells whether t writes or reads its encoding itself. Such a type may refuse the values that fill
+// would set.
 func codesItself(t reflect.Type) bool {
 	return Marshals(t, "") || slices.ContainsFunc([]reflect.Type{
 		reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
@@ -100,10 +100,10 @@ func Marshals(t reflect.Type, codec string) bool {
 	})
 }
 
-// Lost finds the fields of a struct type that the codec cannot write and read again.
-func Lost(t reflect.Type, codec string) []error { return walk(t, "", codec, nil) }
+// Unstorable finds the fields of a struct type that the codec cannot write and read again.
+func Unstorable(t reflect.Type, codec string) []error { return walk(t, "", codec, nil) }
 
-// walk does that for a type within T, at path.
+// walk is Unstorable for a type within T, at path.
 func walk(t reflect.Type, path, codec string, above []reflect.Type) []error {
 	if slices.Contains(above, t) || path != "" && Marshals(t, codec) {
 		return nil
@@ -132,21 +132,21 @@ func walk(t reflect.Type, path, codec string, above []reflect.Type) []error {
 		}
 		var errs []error
 		for f := range t.Fields() {
-			_, options, out := tagOf(f, codec)
+			_, options, omitted := tagOf(f, codec)
 			at := path + "." + f.Name
 			switch {
 			case slices.Contains(strings.Split(options, ","), "intern"):
 				errs = append(errs, fmt.Errorf("%s has the option intern, by which its bytes depend on other fields: leave it out", at[1:]))
-			case out || !f.IsExported() && !f.Anonymous:
+			case omitted || !f.IsExported() && !f.Anonymous: // it is not stored, as declared
 			case !f.IsExported() && f.Type.Kind() == reflect.Pointer:
 				errs = append(errs, fmt.Errorf("%s embeds a pointer to an unexported struct, which cannot be decoded: embed the struct itself", at[1:]))
-			case f.Anonymous && hidesAll(elem(f.Type)): // for its methods, as a sync.Mutex is
+			case f.Anonymous && hidesAll(elem(f.Type)): // it is there for its methods, as a sync.Mutex is
 			default:
 				errs = append(errs, walk(f.Type, at, codec, above)...)
 			}
 		}
 		switch {
-		case !hidesAll(t) || Marshals(t, codec):
+		case !hidesAll(t) || Marshals(t, codec): // something of it is stored
 		case path == "":
 			errs = append(errs, errors.New("none of its fields is exported, so none is stored: begin their names with a capital letter"))
 		default:
@@ -180,8 +180,8 @@ func hidesAll(t reflect.Type) bool {
 	return true
 }
 
-// embedsItself finds a struct embedded in itself through pointers: msgpack
-// follows it until the stack overflows, which nothing can recover.
+// embedsItself finds a struct embedded in itself through pointers: msgpack follows it until the stack
+// overflows, which nothing can recover.
 func embedsItself(t reflect.Type, above []reflect.Type) string {
 	t = elem(t)
 	if t.Kind() != reflect.Struct {
@@ -191,7 +191,7 @@ func embedsItself(t reflect.Type, above []reflect.Type) string {
 		return t.String()
 	}
 	for f := range t.Fields() {
-		if _, _, out := tagOf(f, msgpackName); f.Anonymous && !out {
+		if _, _, omitted := tagOf(f, msgpackName); f.Anonymous && !omitted {
 			if name := embedsItself(f.Type, append(slices.Clip(above), t)); name != "" {
 				return name
 			}
