@@ -7,7 +7,7 @@ import (
 )
 
 // Fill sets every value below v, with one element in each slice and map and a value behind each pointer. It
-// leaves a type alone that encodes itself: what Fill would set need not be a valid value of it.
+// leaves alone what encodes itself, because it knows no valid value: not even the zero value need be one.
 func Fill(v reflect.Value) { fill(v, nil) }
 
 func fill(v reflect.Value, above []reflect.Type) {
