@@ -67,7 +67,7 @@ func withOptional(c Codec, known map[string]bool) *document.Codec {
 	if !ok {
 		return d
 	}
-	d.Known = known
+	d.FieldNames = known
 	d.Split = func(data []byte) ([]Field, error) { return f.Split(data) }
 	d.Join = func(fields []Field) ([]byte, error) { return f.Join(fields) }
 	if w, ok := c.(FieldWalker); ok {

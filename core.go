@@ -72,7 +72,7 @@ func (m *core) checkRecord(fresh []byte) error {
 	rec := record.Record{
 		ID: []byte(uuid.Nil.String()), Writes: [8][]byte{[]byte("x.x")}, Created: time.Now(), Attrs: transportAttrs(m.Transport, nil, false),
 	}
-	m.docType.Fill(&rec, document.Document{Codec: m.docType.Codecs[0], Data: fresh})
+	m.docType.PutInto(&rec, document.Document{Codec: m.docType.Codecs[0], Data: fresh})
 	_, sealed, err := m.engine.Seal(rec)
 	switch {
 	case errors.Is(err, ErrTooLarge):

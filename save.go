@@ -109,7 +109,7 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 	if err != nil {
 		return err
 	}
-	s.core.docType.Fill(&rec, payload)
+	s.core.docType.PutInto(&rec, payload)
 	s.setLabelAndAttrs(&rec)
 	if err = s.stored.Create(ctx, rec); err != nil {
 		return err
@@ -261,7 +261,7 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 		e.setLabelAndAttrsOnce(&p.Record)
 		e.renewalEvent, p.NewToken = r.kind, true
 	}
-	doc.Fill(&p.Record, e.composed)
+	doc.PutInto(&p.Record, e.composed)
 	return p, nil
 }
 
@@ -323,7 +323,7 @@ func (e *edit) runFunction() (err error) {
 	s := e.s
 	value := e.merged.Value
 	if value == nil {
-		if value, err = s.core.docType.Value(e.composed); err != nil {
+		if value, err = s.core.docType.DecodeAgain(e.composed); err != nil {
 			return err
 		}
 	}

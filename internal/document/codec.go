@@ -1,13 +1,13 @@
 package document
 
-// An Encoder is a sessions.Codec, where the contract is.
+// An Encoder has the methods of sessions.Codec, which documents them.
 type Encoder interface {
 	Name() string
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }
 
-// A Codec is an Encoder with what else it can do, found out once.
+// A Codec is an Encoder and what else it can do.
 type Codec struct {
 	Encoder
 	// AppendMarshal is Marshal into a buffer; nil if the codec cannot do that.
@@ -16,13 +16,13 @@ type Codec struct {
 	// the codec cannot do that.
 	Split func(data []byte) ([]Field, error)
 	Join  func(fields []Field) ([]byte, error)
-	// SplitDecoded is Split for data that has been decoded before, without looking whether it is valid, and
-	// Walk only visits the fields; nil if the codec cannot do that.
+	// SplitDecoded is Split for data that was decoded before, so it does not check that data is valid. Walk
+	// only visits the fields. Both are nil if the codec cannot do that.
 	SplitDecoded func(data []byte) ([]Field, error)
 	Walk         func(data []byte, field func(name, value []byte)) error
-	// Known are the names of the fields that T can write, or read. It is nil for a T that encodes itself:
-	// such a T knows of a document what comes back when it decodes and encodes it.
-	Known map[string]bool
+	// FieldNames are the names of the fields that T can write or read. It is nil for a T that encodes itself:
+	// such a T knows the fields that remain when it decodes a document and encodes it again.
+	FieldNames map[string]bool
 }
 
 // HasFields tells whether the codec can take documents apart.
@@ -35,7 +35,7 @@ func (c *Codec) append(dst []byte, v any) ([]byte, error) {
 	return c.Marshal(v)
 }
 
-// Fields takes apart a document that has been decoded before.
+// Fields takes apart a document that was decoded before.
 func (c *Codec) Fields(data []byte) ([]Field, error) {
 	if c.SplitDecoded != nil {
 		return c.SplitDecoded(data)
@@ -43,7 +43,7 @@ func (c *Codec) Fields(data []byte) ([]Field, error) {
 	return c.Split(data)
 }
 
-// knowsAll tells whether every field of a document that has been decoded before is among the known ones.
+// knowsAll tells whether every field of a document that was decoded before is among the known ones.
 func (c *Codec) knowsAll(known map[string]bool, data []byte) bool {
 	all := true
 	look := func(name, _ []byte) { all = all && known[string(name)] }

@@ -1,15 +1,16 @@
 // Package document works on sessions in their encoded form: it decides whether a T has changed, merges what
 // two requests have made of one T, and keeps what other builds of the program have stored beside it. It
 // never sees a store.
+//
+// MergeDocuments decides the fields that T knows. Preserve then puts them into the stored bytes; fields that T
+// does not know are only there.
 package document
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
-	"slices"
 
 	"github.com/typedsessions/sessions/internal/record"
 )
@@ -19,8 +20,8 @@ type Document struct {
 	Codec *Codec
 	Data  []byte
 	Owner string // what SessionOwner says of it; empty where T is not Owned
-	// OwnEncoding says that the encoder of this process wrote all of it. Then other bytes mostly mean
-	// another value, and there is nothing in it that T does not know.
+	// OwnEncoding says that the encoder of this process wrote all of it. Then different bytes nearly always
+	// mean a different value, and it has no field that T does not know.
 	OwnEncoding bool
 }
 
@@ -29,7 +30,8 @@ type Type struct {
 	Name    string
 	New     func() any // a zero *T
 	Version int        // 0 if T is not Versioned
-	// Codecs are those that records may name; what this build writes anew is written by the first.
+	// Codecs are those that records may name. The first is Config.Codec, by which this build writes a record,
+	// unless the record in its place has unknown fields.
 	Codecs []*Codec
 	// Owner, Merge and Upgrade are T's own methods; each is nil if T does not have it.
 	Owner   func(v any) string
@@ -98,8 +100,8 @@ func (t *Type) Decode(rec record.Record) (v any, d Document, err error) {
 	return v, d, nil
 }
 
-// Value decodes a document once more into a new T.
-func (t *Type) Value(d Document) (any, error) {
+// DecodeAgain decodes into a new T a document that was decoded or encoded before.
+func (t *Type) DecodeAgain(d Document) (any, error) {
 	v := t.New()
 	if err := d.Codec.Unmarshal(d.Data, v); err != nil {
 		return nil, fmt.Errorf("sessions: %s does not decode as it was encoded: %w", t.Name, err)
@@ -107,8 +109,8 @@ func (t *Type) Value(d Document) (any, error) {
 	return v, nil
 }
 
-// upgrade lets a new T make itself of an older version's data. A panic becomes an error, because a stored
-// record must not break each request of its visitor.
+// upgrade calls UpgradeSession on a new T. A panic becomes an error, because a stored record must not break
+// each request of its visitor.
 func (t *Type) upgrade(v any, from int, old Document) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -131,7 +133,7 @@ func (t *Type) upgrade(v any, from int, old Document) (err error) {
 	return err
 }
 
-// pathOf finds the field that a decoder complains about.
+// pathOf returns the field that a decoder's error names, empty if it names none.
 func pathOf(err error) string {
 	if e, ok := errors.AsType[interface {
 		error
@@ -140,75 +142,4 @@ func pathOf(err error) string {
 		return e.Path()
 	}
 	return ""
-}
-
-// Changed tells whether two encodings by one codec are of different T's. Other bytes alone prove nothing:
-// msgpack leaves most maps unsorted, and another build may have written one of the two.
-func (t *Type) Changed(was, is Document) bool {
-	c := was.Codec
-	if bytes.Equal(was.Data, is.Data) {
-		return false
-	}
-	oneEncoder := was.OwnEncoding && is.OwnEncoding
-	switch {
-	case !c.HasFields() || c.Known == nil:
-		return !t.Equal(was, is)
-	case oneEncoder && !Permuted(was.Data, is.Data) && c.knowsAll(c.Known, was.Data):
-		return true
-	}
-	before, err := c.Fields(was.Data)
-	if err != nil {
-		return true
-	}
-	after, err := c.Fields(is.Data)
-	if err != nil {
-		return true
-	}
-	before = slices.DeleteFunc(before, func(f Field) bool { return !c.Known[f.Name] })
-	for range Diff(before, after, oneEncoder, t.equalFields(c)) {
-		return true
-	}
-	return false
-}
-
-// Equal decodes two documents and compares the values. A NaN, which differs from itself, is equal to one
-// that is encoded alike.
-func (t *Type) Equal(a, b Document) bool {
-	x, y := t.New(), t.New()
-	if a.Codec.Unmarshal(a.Data, x) != nil || b.Codec.Unmarshal(b.Data, y) != nil {
-		return false
-	}
-	if reflect.DeepEqual(x, y) {
-		return true
-	}
-	one, _ := a.Codec.Marshal(x)
-	other, _ := a.Codec.Marshal(y)
-	return len(one) > 0 && bytes.Equal(one, other)
-}
-
-// equalFields compares two values of one field by what T makes of them.
-func (t *Type) equalFields(c *Codec) func(name string, a, b []byte) bool {
-	return func(name string, a, b []byte) bool {
-		var docs [2][]byte
-		for i, value := range [][]byte{a, b} {
-			var fields []Field
-			if value != nil {
-				fields = []Field{{name, value}}
-			}
-			var err error
-			if docs[i], err = c.Join(fields); err != nil {
-				return false
-			}
-		}
-		return t.Equal(Document{Codec: c, Data: docs[0]}, Document{Codec: c, Data: docs[1]})
-	}
-}
-
-// recode decodes d into a new T and encodes that by another codec, or by its own once more.
-func (t *Type) recode(d Document, c *Codec) (v any, data []byte, err error) {
-	v = t.New()
-	if err = d.Codec.Unmarshal(d.Data, v); err == nil {
-		data, err = c.Marshal(v)
-	}
-	return v, data, err
 }

@@ -12,10 +12,9 @@ type Field struct {
 	Value []byte // encoded
 }
 
-// Diff yields the names of the fields in which b differs from a, including those that only one of the two
-// has. Values of the same bytes are equal. Of others, same decides; for it a nil value is a field that is not
-// there. If one encoder has written both, it is not asked about values that are not even the same bytes in
-// another order, as the encodings of one map can be: they differ.
+// Diff yields the names of fields that differ. Equal bytes are equal values. If one encoder wrote both, bytes
+// that are no permutation of each other are different values, because only the order of a map can vary. In
+// all other cases same decides; nil stands for a missing field.
 func Diff(a, b []Field, oneEncoder bool, same func(name string, a, b []byte) bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		differs := func(name string, a, b []byte) bool {
@@ -42,9 +41,9 @@ func Diff(a, b []Field, oneEncoder bool, same func(name string, a, b []byte) boo
 	}
 }
 
-// Apply returns doc with the named fields as they are in from: replaced where they stand, added at the
-// end, or left out. It changes neither.
-func Apply(doc, from []Field, names []string) []Field {
+// ReplaceFields returns doc with the named fields as they are in from: replaced where they stand, added at
+// the end, or left out. It changes neither.
+func ReplaceFields(doc, from []Field, names []string) []Field {
 	out := make([]Field, 0, len(doc)+len(names))
 	for i, f := range doc {
 		if slices.Contains(names, f.Name) {
@@ -76,7 +75,7 @@ func Find(doc []Field, name string, at int) []byte {
 	return nil
 }
 
-// Permuted says that a and b are the same bytes in some order, as two encodings of one unordered map are.
+// Permuted tells whether a and b are the same bytes in some order, as two encodings of one unordered map are.
 func Permuted(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false

@@ -57,7 +57,7 @@ func clone(fields []document.Field) []document.Field {
 
 // join is what the package is for.
 func join(base, mine, theirs []document.Field, one bool, same func(string, []byte, []byte) bool) []document.Field {
-	return document.Apply(theirs, mine, slices.Collect(document.Diff(base, mine, one, same)))
+	return document.ReplaceFields(theirs, mine, slices.Collect(document.Diff(base, mine, one, same)))
 }
 
 func FuzzMerge(f *testing.F) {

@@ -119,7 +119,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-func TestApply(t *testing.T) {
+func TestReplaceFields(t *testing.T) {
 	for _, tc := range []struct{ name, doc, from, names, want string }{
 		{"nothing changes nothing", "a=1 b=2", "a=3 b=4", "", "a=1 b=2"},
 		{"a field is replaced where it stands", "a=1 b=2 c=3", "c=6 b=5 a=4", "b", "a=1 b=5 c=3"},
@@ -134,8 +134,8 @@ func TestApply(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			to, from := doc(tc.doc), doc(tc.from)
-			if got := text(document.Apply(to, from, strings.Fields(tc.names))); got != tc.want {
-				t.Errorf("Apply(%s, %s, %s) = %q, want %q", tc.doc, tc.from, tc.names, got, tc.want)
+			if got := text(document.ReplaceFields(to, from, strings.Fields(tc.names))); got != tc.want {
+				t.Errorf("ReplaceFields(%s, %s, %s) = %q, want %q", tc.doc, tc.from, tc.names, got, tc.want)
 			}
 			if text(to) != tc.doc || text(from) != tc.from {
 				t.Errorf("it changed what it was given: %s and %s", text(to), text(from))
@@ -145,8 +145,8 @@ func TestApply(t *testing.T) {
 
 	t.Run("room behind the document is not written to", func(t *testing.T) {
 		all := doc("a=1 b=2 c=3")
-		document.Apply(all[:1], doc("x=9"), []string{"x"})
-		document.Apply(all[:2], doc("b=9"), []string{"a", "b"})
+		document.ReplaceFields(all[:1], doc("x=9"), []string{"x"})
+		document.ReplaceFields(all[:2], doc("b=9"), []string{"a", "b"})
 		if got := text(all); got != "a=1 b=2 c=3" {
 			t.Errorf("it became %s", got)
 		}

@@ -12,16 +12,17 @@ type Merged struct {
 	Value any      // T after it; nil if the request's own is that already
 	Taken []string // fields that the other request has changed
 	Lost  []string // fields that both have changed, to different values: this request's stand
-	// Replaced says that the other request's T was replaced as a whole.
+	// Replaced says that this request's T replaced the other request's as a whole. The other fields are then
+	// zero.
 	Replaced bool
 }
 
 // MergeDocuments makes one document of what was loaded, of what this request has made of it, and of what
-// another request has stored in rec. The further bases are what the request has tried to save before: setting
-// a field back to its loaded value is a change too. The merge is computed on encodings by this build's T, so
-// a field counts as changed only if T sees another value.
+// another request has stored in rec. The documents in further are what the request tried to save before. A
+// field set back to its loaded value counts as changed against those. The merge is computed on encodings by
+// this build's T, so a field counts as changed only if T sees another value.
 func (t *Type) MergeDocuments(base, mine, theirs Document, rec *record.Record, further []Document) (Document, Merged, error) {
-	_, _, c := t.target(rec)
+	_, _, c := t.knownFields(rec)
 	if !c.HasFields() && t.Merge == nil {
 		return mine, Merged{Replaced: true}, nil
 	}
@@ -32,7 +33,7 @@ func (t *Type) MergeDocuments(base, mine, theirs Document, rec *record.Record, f
 	values, encodings := make([]any, len(inputs)), make([][]byte, len(inputs))
 	for i, d := range inputs {
 		var err error
-		if values[i], encodings[i], err = t.recode(d, c); err != nil {
+		if values[i], encodings[i], err = t.reencode(d, c); err != nil {
 			return fail(err)
 		}
 	}
@@ -54,22 +55,22 @@ func (t *Type) MergeDocuments(base, mine, theirs Document, rec *record.Record, f
 			return fail(err)
 		}
 	}
-	loaded, own, stored := fields[0], fields[1], fields[2]
+	baseFields, mineFields, theirFields := fields[0], fields[1], fields[2]
 	equal := t.equalFields(c)
-	changed := slices.Collect(Diff(loaded, own, true, equal))
+	changed := slices.Collect(Diff(baseFields, mineFields, true, equal))
 	for _, f := range fields[3:] {
-		changed = slices.AppendSeq(changed, Diff(f, own, true, equal))
+		changed = slices.AppendSeq(changed, Diff(f, mineFields, true, equal))
 	}
 	var m Merged
-	for name := range Diff(loaded, stored, true, equal) {
+	for name := range Diff(baseFields, theirFields, true, equal) {
 		switch {
 		case !slices.Contains(changed, name):
 			m.Taken = append(m.Taken, name)
-		case !equal(name, Find(own, name, 0), Find(stored, name, 0)):
+		case !equal(name, Find(mineFields, name, 0), Find(theirFields, name, 0)):
 			m.Lost = append(m.Lost, name)
 		}
 	}
-	data, err := c.Join(Apply(stored, own, changed))
+	data, err := c.Join(ReplaceFields(theirFields, mineFields, changed))
 	if err != nil {
 		return fail(err)
 	}

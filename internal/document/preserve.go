@@ -8,12 +8,12 @@ import (
 )
 
 // Preserve returns what to store in place of rec: the fields of mine that have changed, and everything else
-// as it is there, byte for byte. So the fields that T does not know survive, and what it does not know within
-// the others.
+// as it is there, byte for byte. So what T does not know survives: whole fields, and parts of the unchanged
+// ones.
 func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
-	known, others, c := t.target(rec)
+	known, others, c := t.knownFields(rec)
 	if c.Name() != mine.Codec.Name() {
-		_, data, err := t.recode(mine, c)
+		_, data, err := t.reencode(mine, c)
 		if err != nil {
 			return mine, fmt.Errorf("sessions: encoding %s: %w", t.Name, err)
 		}
@@ -25,62 +25,27 @@ func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
 	fail := func(err error) (Document, error) {
 		return mine, fmt.Errorf("sessions: keeping what is unknown to %s: %w", t.Name, err)
 	}
-	stored, err := c.Fields(rec.Payload)
+	recordFields, err := c.Fields(rec.Payload)
 	if err != nil {
 		return fail(err)
 	}
-	own, err := c.Fields(mine.Data)
+	mineFields, err := c.Fields(mine.Data)
 	if err != nil {
 		return fail(err)
 	}
-	before := slices.DeleteFunc(slices.Clone(stored), func(f Field) bool { return !known[f.Name] })
-	changed := slices.Collect(Diff(before, own, false, t.equalFields(c)))
-	if mine.Data, err = c.Join(Apply(stored, own, changed)); err != nil {
+	recordKnown := slices.DeleteFunc(slices.Clone(recordFields), func(f Field) bool { return !known[f.Name] })
+	changed := slices.Collect(Diff(recordKnown, mineFields, false, t.equalFields(c)))
+	if mine.Data, err = c.Join(ReplaceFields(recordFields, mineFields, changed)); err != nil {
 		return fail(err)
 	}
 	mine.OwnEncoding = false
 	return mine, nil
 }
 
-// Fill puts a document into a record.
-func (t *Type) Fill(rec *record.Record, d Document) {
+// PutInto makes a document the payload of a record, and sets the header's fields that describe it.
+func (t *Type) PutInto(rec *record.Record, d Document) {
 	rec.Codec, rec.Payload, rec.Version = []byte(d.Codec.Name()), d.Data, t.Version
 	if t.Owner != nil {
 		rec.Owner = []byte(d.Owner)
 	}
-}
-
-// target says which fields of a record T knows, whether there are others, and by which codec to store in
-// the record's place. That is the first codec, unless there are unknown fields: those stay, and with them the
-// codec. A T that has upgraded itself has taken what it needs, and known is nil.
-func (t *Type) target(rec *record.Record) (known map[string]bool, others bool, c *Codec) {
-	c = t.Codec(rec)
-	if c == nil || !c.HasFields() || len(rec.Payload) == 0 || rec.Version != t.Version {
-		return nil, false, t.Codecs[0]
-	}
-	known = t.known(c, rec.Payload)
-	if known == nil || c.knowsAll(known, rec.Payload) {
-		return known, false, t.Codecs[0]
-	}
-	return known, true, c
-}
-
-// known are the names of the fields that T can write or read.
-func (t *Type) known(c *Codec, data []byte) map[string]bool {
-	if c.Known != nil {
-		return c.Known
-	}
-	_, again, err := t.recode(Document{Codec: c, Data: data}, c)
-	if err != nil {
-		return nil
-	}
-	fields, err := c.Fields(again)
-	if err != nil {
-		return nil
-	}
-	known := map[string]bool{}
-	for _, f := range fields {
-		known[f.Name] = true
-	}
-	return known
 }

@@ -1,0 +1,78 @@
+package document
+
+import (
+	"bytes"
+	"reflect"
+	"slices"
+)
+
+// Changed tells whether mine is another T than base; one codec has encoded both. Different bytes alone prove
+// nothing: msgpack leaves most maps unsorted, and another build may have written one of the two.
+func (t *Type) Changed(base, mine Document) bool {
+	c := base.Codec
+	if bytes.Equal(base.Data, mine.Data) {
+		return false
+	}
+	oneEncoder := base.OwnEncoding && mine.OwnEncoding
+	switch {
+	case !c.HasFields() || c.FieldNames == nil:
+		return !t.Equal(base, mine)
+	case oneEncoder && !Permuted(base.Data, mine.Data) && c.knowsAll(c.FieldNames, base.Data):
+		return true
+	}
+	baseFields, err := c.Fields(base.Data)
+	if err != nil {
+		return true
+	}
+	mineFields, err := c.Fields(mine.Data)
+	if err != nil {
+		return true
+	}
+	baseFields = slices.DeleteFunc(baseFields, func(f Field) bool { return !c.FieldNames[f.Name] })
+	for range Diff(baseFields, mineFields, oneEncoder, t.equalFields(c)) {
+		return true
+	}
+	return false
+}
+
+// Equal decodes two documents and compares the values. A NaN differs from itself, but equals a NaN with the
+// same encoding.
+func (t *Type) Equal(a, b Document) bool {
+	x, y := t.New(), t.New()
+	if a.Codec.Unmarshal(a.Data, x) != nil || b.Codec.Unmarshal(b.Data, y) != nil {
+		return false
+	}
+	if reflect.DeepEqual(x, y) {
+		return true
+	}
+	xData, _ := a.Codec.Marshal(x)
+	yData, _ := a.Codec.Marshal(y)
+	return len(xData) > 0 && bytes.Equal(xData, yData)
+}
+
+// equalFields returns a function that decodes two values of one field into T's and compares those.
+func (t *Type) equalFields(c *Codec) func(name string, a, b []byte) bool {
+	return func(name string, a, b []byte) bool {
+		var docs [2][]byte
+		for i, value := range [][]byte{a, b} {
+			var fields []Field
+			if value != nil {
+				fields = []Field{{name, value}}
+			}
+			var err error
+			if docs[i], err = c.Join(fields); err != nil {
+				return false
+			}
+		}
+		return t.Equal(Document{Codec: c, Data: docs[0]}, Document{Codec: c, Data: docs[1]})
+	}
+}
+
+// reencode decodes d into a new T and encodes that by c, which may be d's own codec.
+func (t *Type) reencode(d Document, c *Codec) (v any, data []byte, err error) {
+	v = t.New()
+	if err = d.Codec.Unmarshal(d.Data, v); err == nil {
+		data, err = c.Marshal(v)
+	}
+	return v, data, err
+}
