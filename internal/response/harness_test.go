@@ -80,7 +80,7 @@ func (c *committer) Interim(h http.Header) func() {
 // wrap is what the Manager does around a handler.
 func wrap(c *committer, next http.HandlerFunc) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
-		c.rw, c.w = rw, response.New(rw, c)
+		c.rw, c.w = rw, new(response.Writer).Init(rw, c)
 		next(c.w, r)
 		c.w.Finish()
 		if !c.w.Started() {
@@ -89,8 +89,8 @@ func wrap(c *committer, next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// A result is a response as the client has it. Lines of the server's log fail
-// the test: "superfluous response.WriteHeader call" is one.
+// A result is a response as the client has it. Lines of the server's log fail the test: "superfluous
+// response.WriteHeader call" is one.
 type result struct {
 	status int
 	header http.Header

@@ -1,7 +1,9 @@
-// Package response has the [Writer] that runs a commit before the first byte
-// of the final response leaves, whichever method sends it: Write, WriteString,
-// WriteHeader, Flush, ReadFrom or Hijack. A client that has seen a byte of the
-// response can rely on what the commit did. It knows nothing of sessions.
+// Package response has the [Writer] that runs a commit before the first byte of the final response leaves,
+// whichever method sends it: Write, WriteString, WriteHeader, Flush, ReadFrom or Hijack. A client that has
+// seen a byte of the response can rely on what the commit did. The package knows nothing of sessions.
+//
+// Each of these methods calls enter or afterCommit, and both call commit, which decides whether anything of
+// the handler's response is sent.
 package response
 
 import (
@@ -17,67 +19,69 @@ import (
 	"sync/atomic"
 )
 
-// A Committer decides what has to happen before the header leaves. Its methods
-// must not use the Writer that calls them, but for Started and Err.
+// A Committer decides what has to happen before the header leaves. Its methods must not use the Writer that
+// calls them, but for Started and Err.
 type Committer interface {
-	// Commit runs before the header of the final response goes out, in the
-	// goroutine that called the Writer, and may still change the header map.
-	// An error stops the response. Commit runs once, with one exception: a
-	// Hijack or Flush that the inner writer refused has sent nothing, so the
-	// next call commits again.
+	// Commit runs before the header of the final response goes out, in the goroutine that called the Writer,
+	// and may still change the header map. An error stops the response. Commit runs once, with one exception:
+	// a Hijack or Flush that the inner writer refused has sent nothing, so the next call commits again.
 	Commit() error
 
 	// Reopen runs after such a refusal: the header can be changed again.
 	Reopen()
 
-	// Fail answers for the error of Commit, at most once, on a w that holds
-	// the answer back until Fail returns: its length is then known. Headers
-	// that described the handler's response are gone; an answer without a
-	// status is a 500.
+	// Fail answers for the error of Commit, at most once, on a w that holds the answer back until Fail
+	// returns: its length is then known. Headers that described the handler's response are gone; an answer
+	// without a status is a 500.
 	Fail(w http.ResponseWriter, err error)
 
-	// Interim takes out of h what belongs to the final response only, before
-	// a 1xx response other than 101, and returns what puts it back, or nil.
+	// Interim takes out of h what belongs to the final response only, before a 1xx response other than 101,
+	// and returns what puts it back, or nil.
 	Interim(h http.Header) (restore func())
 }
 
-// A Writer is an [http.ResponseWriter] that commits before its first byte.
-// Like net/http's own it is for one goroutine at a time; but if several call
-// it, only one commits and the others wait until it has.
+// A Writer is an [http.ResponseWriter] that commits before its first byte. Like net/http's own it is for one
+// goroutine at a time; but if several call it, only one commits and the others wait until it has.
 type Writer struct {
 	rw    http.ResponseWriter
 	c     Committer
 	state atomic.Uint32
-	mu    sync.Mutex // held while the state is left, so that nothing reaches rw during Commit
-	err   error      // of Commit; errPanicked until it has returned. Not changed from failing on
+	mu    sync.Mutex // held to change the state, so that nothing reaches rw during Commit
+	// err is Commit's error, or errPanicked while Commit runs or after it panicked. It is constant once the
+	// state is failing.
+	err error
 }
 
+// The states of a Writer. They change as follows, and in no other way:
+//
+//	open    → sent       a method sends the header after Commit
+//	open    → hijacked   Hijack succeeds after Commit
+//	sent    → hijacked   Hijack succeeds after the header
+//	open    → failing    Commit has failed, or Finish finds that it panicked
+//	failing → failed     the error response is sent
+//
+// Open stays open while Commit runs, and after it if rw refused a Flush or Hijack. Failing stays failing if
+// Fail panics, until Finish answers.
 const (
-	open    = iota // nothing has gone out
-	sent           // the header has gone: calls are passed on to rw
-	handed         // the connection is the handler's
-	failing        // Commit failed, Fail has not answered (yet)
-	failed         // the error response has gone out
+	open     = iota // nothing has been sent
+	sent            // the header has been sent: calls are passed on to rw
+	hijacked        // the connection is the handler's
+	failing         // Commit has failed, and the error response is not sent yet
+	failed          // the error response has been sent
 )
 
 var errPanicked = errors.New("sessions: commit panicked")
 
-// New returns a Writer on w.
-func New(w http.ResponseWriter, c Committer) *Writer {
-	return new(Writer).Init(w, c)
-}
-
-// Init makes a zero Writer what New returns: for one that lies in another
-// struct.
+// Init makes a zero Writer one on rw and returns it. The Writer may be a field of another struct, which saves
+// an allocation.
 func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	w.rw, w.c = rw, c
 	return w
 }
 
-// Finish ends a response whose handler has returned. It commits if nothing has
-// been sent, so that the response net/http then implies carries the headers, and
-// answers 500 if a commit's panic was recovered on the way here. It is not for
-// a handler that panicked: then nothing more is to be committed.
+// Finish ends a response whose handler has returned. It commits if nothing has been sent, so that the
+// response net/http then implies carries the headers, and answers 500 if a commit's panic was recovered on
+// the way here. It is not for a handler that panicked: then nothing more is to be committed.
 func (w *Writer) Finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,21 +92,20 @@ func (w *Writer) Finish() {
 			w.state.Store(sent)
 		}
 	case s == open, s == failing:
-		w.state.Store(failing) // Err is true before the client can know
+		w.state.Store(failing) // so that Err has the error before the client can see it
 		w.send(&answer{header: w.strip()})
 	}
 }
 
-// Started reports whether the header can no longer be changed: sent, or about to be
-// with nothing left to commit, or on a connection that was handed over. It is
-// false inside Commit and Fail.
+// Started reports whether the header can no longer be changed: it was sent, or the commit is done and it will
+// be sent next, or the connection was hijacked. Started is false inside Commit and Fail.
 func (w *Writer) Started() bool {
 	s := w.state.Load()
 	return s != open && s != failing
 }
 
-// Hijacked reports whether the connection was handed over.
-func (w *Writer) Hijacked() bool { return w.state.Load() == handed }
+// Hijacked reports whether the connection is the handler's.
+func (w *Writer) Hijacked() bool { return w.state.Load() == hijacked }
 
 // Err returns the error of a Commit that failed, which every method now returns.
 func (w *Writer) Err() error {
@@ -112,13 +115,13 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
-// Unwrap gives [http.ResponseController] the deadlines and the full duplex of
-// the inner writer. Writing to it goes past the commit.
+// Unwrap gives [http.ResponseController] the deadlines and the full duplex of the inner writer. Writing to
+// that does not commit.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.rw }
 
-// Header returns the inner writer's header map, and after a failed commit one
-// that nobody reads: trailers, and inner writers that look at the map only
-// when the handler is done, would otherwise decorate the error response.
+// Header returns the inner writer's header map, and after a failed commit one that nobody reads: trailers,
+// and inner writers that look at the map only when the handler is done, would otherwise decorate the error
+// response.
 func (w *Writer) Header() http.Header {
 	if w.Err() != nil {
 		return http.Header{}
@@ -126,9 +129,8 @@ func (w *Writer) Header() http.Header {
 	return w.rw.Header()
 }
 
-// WriteHeader commits and sends the header. 1xx is no response yet and does
-// not commit, but for 101, after which there is no other. A second call is
-// passed on: to complain of it is net/http's business, and it does.
+// WriteHeader commits and sends the header. A 1xx status other than 101 does not commit, because the final
+// response is still to come. A second call is passed on; net/http logs it.
 func (w *Writer) WriteHeader(code int) {
 	if code >= 100 && code < 200 && code != http.StatusSwitchingProtocols {
 		w.interim(code)
@@ -168,13 +170,12 @@ func (w *Writer) WriteString(s string) (int, error) {
 	return io.WriteString(w.rw, s)
 }
 
-// ReadFrom uses the inner writer's own, if it has one: that is sendfile. It
-// does not look for one behind Unwrap, where the body would go past a wrapper
-// that compresses or counts it.
+// ReadFrom uses the inner writer's own, if it has one: that is sendfile. It does not look for one behind
+// Unwrap, where the body would go past a wrapper that compresses or counts it.
 func (w *Writer) ReadFrom(src io.Reader) (n int64, err error) {
 	if w.state.Load() == open {
-		// The first bytes through Write, as net/http does it too: a source that
-		// has none, or fails, commits nothing and leaves the handler free to answer.
+		// The first bytes through Write, as net/http does it too: a source that has none, or fails, commits
+		// nothing and leaves the handler free to answer.
 		n, err = io.CopyN(struct{ io.Writer }{w}, src, 512)
 		if err == io.EOF {
 			return n, nil
@@ -189,51 +190,35 @@ func (w *Writer) ReadFrom(src io.Reader) (n int64, err error) {
 	return n + rest, err
 }
 
-// Flush is FlushError for those who do not ask.
+// Flush is FlushError without the error.
 func (w *Writer) Flush() { _ = w.FlushError() }
 
-// FlushError commits and sends what there is. Where the inner writer cannot
-// flush, the error is [http.ErrNotSupported] and the response is still open.
+// FlushError commits and sends what was written. If the inner writer cannot flush, the error is
+// [http.ErrNotSupported] and the response is still open.
 func (w *Writer) FlushError() error {
-	if err := w.Err(); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.ready(); err != nil {
-		return err
-	}
-	err := http.NewResponseController(w.rw).Flush()
-	if !errors.Is(err, http.ErrNotSupported) {
-		w.state.CompareAndSwap(open, sent)
-	} else if w.state.Load() == open {
-		w.c.Reopen()
-	}
-	return err
+	return w.afterCommit(func() (uint32, error) {
+		err := http.NewResponseController(w.rw).Flush()
+		if errors.Is(err, http.ErrNotSupported) {
+			return open, err
+		}
+		return sent, err
+	})
 }
 
-// Hijack commits and hands the connection over. If the commit fails, the error
-// response is sent instead. If the inner writer refuses, nothing has been sent,
-// and the handler can answer in another way.
-func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if err := w.Err(); err != nil {
-		return nil, nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.ready(); err != nil {
-		return nil, nil, err
-	}
-	conn, buf, err := http.NewResponseController(w.rw).Hijack()
-	if err == nil {
-		w.state.Store(handed)
-	} else if w.state.Load() == open {
-		w.c.Reopen()
-	}
+// Hijack commits and gives the connection to the handler. If the commit fails, the error response is sent
+// instead. If the inner writer refuses, nothing has been sent, and the handler can answer in another way.
+func (w *Writer) Hijack() (conn net.Conn, buf *bufio.ReadWriter, err error) {
+	err = w.afterCommit(func() (uint32, error) {
+		var err error
+		if conn, buf, err = http.NewResponseController(w.rw).Hijack(); err != nil {
+			return open, err
+		}
+		return hijacked, nil
+	})
 	return conn, buf, err
 }
 
-// Push passes on to the inner writer: a promise is not the response.
+// Push calls the inner writer's and does not commit: a pushed resource is not part of the response.
 func (w *Writer) Push(target string, opts *http.PushOptions) error {
 	if p, ok := w.rw.(http.Pusher); ok {
 		return p.Push(target, opts)
@@ -241,41 +226,45 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 	return http.ErrNotSupported
 }
 
-// enter commits, if that has not happened, for a method that sends the header
-// in any case.
+// enter commits, if the response is open, for a method that then sends the header in any case.
 func (w *Writer) enter() error {
 	if w.state.Load() == sent {
 		return nil
 	}
-	return w.enterFirst()
+	return w.afterCommit(func() (uint32, error) { return sent, nil })
 }
 
-func (w *Writer) enterFirst() error {
-	if err := w.Err(); err != nil { // without the lock: Fail may hold it and end up here
+// afterCommit commits, if the response is open, and then calls pass. That passes a call on to rw and returns
+// the state which the response has then: open if rw refused the call and has sent nothing. If the commit
+// fails or has failed before, pass is not called.
+func (w *Writer) afterCommit(pass func() (uint32, error)) error {
+	if err := w.Err(); err != nil { // asked without the lock: Fail runs with it and may call a method of w
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err := w.ready()
-	if err == nil {
-		w.state.CompareAndSwap(open, sent)
+	if err := w.commit(); err != nil {
+		return err
+	}
+	before := w.state.Load()
+	state, err := pass()
+	switch {
+	case state > before: // a later state: open, sent, hijacked is their order
+		w.state.Store(state)
+	case before == open:
+		w.c.Reopen()
 	}
 	return err
 }
 
-// ready commits if nobody has. It needs mu.
-func (w *Writer) ready() error {
-	if w.state.Load() == open {
-		return w.commit()
-	}
-	return w.Err()
-}
-
-// commit leaves the state open on success: its caller knows whether the header
-// goes out. A Commit or Fail that panics leaves err behind, so that there is no
-// second one.
+// commit runs Commit if the response is open. Nothing of the handler's response reaches rw before Commit has
+// returned nil: its caller holds mu and passes nothing on after an error. If Commit fails, what Fail answers
+// is sent in place of the handler's response.
+//
+// On success the state stays open, because only the caller knows whether the header is then sent. After a
+// Commit or Fail that panicked err is set, so neither runs a second time.
 func (w *Writer) commit() error {
-	if w.err != nil {
+	if w.err != nil || w.state.Load() != open {
 		return w.err
 	}
 	w.err = errPanicked
@@ -288,8 +277,8 @@ func (w *Writer) commit() error {
 	return w.err
 }
 
-// strip removes what described the handler's response. Caching is among it: a
-// 503 with the page's max-age would be kept by every cache on the way.
+// strip removes what described the handler's response. Cache headers too: a 503 with the page's max-age would
+// be kept by every cache on the way.
 func (w *Writer) strip() http.Header {
 	h := w.rw.Header()
 	for k := range h {
@@ -308,9 +297,8 @@ func (w *Writer) strip() http.Header {
 	return h
 }
 
-// send writes the error response whole, with its length, and flushes it: the
-// handler may run on for long, and one that panics at the error it now gets
-// (httputil.ReverseProxy does) has its connection closed behind it.
+// send writes the error response whole, with its length, and flushes it: the handler may run on for long, and
+// one that panics at the error it now gets (httputil.ReverseProxy does) has its connection closed behind it.
 func (w *Writer) send(a *answer) {
 	if a.code == 0 {
 		a.code = http.StatusInternalServerError
@@ -327,7 +315,7 @@ func (w *Writer) send(a *answer) {
 	w.state.Store(failed)
 }
 
-// An answer holds back what Fail writes.
+// An answer buffers what Fail writes.
 type answer struct {
 	header http.Header
 	code   int

@@ -27,14 +27,14 @@ func BenchmarkWriter(b *testing.B) {
 	b.Run("response", func(b *testing.B) { // New, the first Write, Finish
 		b.ReportAllocs()
 		for b.Loop() {
-			w := response.New(inner, nothing{})
+			w := new(response.Writer).Init(inner, nothing{})
 			w.Write(p)
 			w.Finish()
 		}
 	})
 	b.Run("write", func(b *testing.B) { // every further Write
 		b.ReportAllocs()
-		w := response.New(inner, nothing{})
+		w := new(response.Writer).Init(inner, nothing{})
 		for b.Loop() {
 			w.Write(p)
 		}

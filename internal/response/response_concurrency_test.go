@@ -81,7 +81,7 @@ func TestConcurrency(t *testing.T) {
 					g.committing.Store(false)
 					return want
 				}
-				c.w = response.New(g, c)
+				c.w = new(response.Writer).Init(g, c)
 				var wg sync.WaitGroup
 				for _, door := range doors {
 					wg.Go(func() {

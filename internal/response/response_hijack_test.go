@@ -97,11 +97,11 @@ func TestHijack(t *testing.T) {
 	})
 
 	t.Run("W4 Push is passed on", func(t *testing.T) {
-		if err := response.New(httptest.NewRecorder(), nil).Push("/", nil); !errors.Is(err, http.ErrNotSupported) {
+		if err := new(response.Writer).Init(httptest.NewRecorder(), nil).Push("/", nil); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("Recorder: %v, want ErrNotSupported", err)
 		}
 		p := &pusher{}
-		if err := response.New(p, nil).Push("/a.css", nil); err != nil || p.target != "/a.css" {
+		if err := new(response.Writer).Init(p, nil).Push("/a.css", nil); err != nil || p.target != "/a.css" {
 			t.Errorf("pushed %q: %v", p.target, err)
 		}
 	})

@@ -84,7 +84,7 @@ func TestInterim(t *testing.T) {
 	t.Run("W3 a panic in a 1xx puts back what was taken out", func(t *testing.T) {
 		rec := httptest.NewRecorder()
 		c := &committer{rw: rec}
-		c.w = response.New(panicky{rec}, c)
+		c.w = new(response.Writer).Init(panicky{rec}, c)
 		rec.Header().Set("Set-Cookie", cookie)
 		if got := recovered(func() { c.w.WriteHeader(103) }); got != "WriteHeader" {
 			t.Errorf("recovered %v", got)
