@@ -12,8 +12,8 @@ type Codec struct {
 	Encoder
 	// AppendMarshal is Marshal into a buffer; nil if the codec cannot do that.
 	AppendMarshal func(dst []byte, v any) ([]byte, error)
-	// Split takes a document apart into its top-level fields, and Join puts one together. Both are nil if
-	// the codec cannot do that.
+	// Split takes a document apart into its top-level fields, and Join puts one together. Both are nil if the
+	// codec cannot do that.
 	Split func(data []byte) ([]Field, error)
 	Join  func(fields []Field) ([]byte, error)
 	// SplitDecoded is Split for data that was decoded before, so it does not check that data is valid. Walk

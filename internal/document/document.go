@@ -1,9 +1,9 @@
 // Package document works on sessions in their encoded form: it decides whether a T has changed, merges what
-// two requests have made of one T, and keeps what other builds of the program have stored beside it. It
-// never sees a store.
+// two requests have made of one T, and keeps what other builds of the program have stored beside it. It never
+// sees a store.
 //
-// MergeDocuments decides the fields that T knows. Preserve then puts them into the stored bytes; fields that T
-// does not know are only there.
+// MergeDocuments decides the fields that T knows. Preserve then puts them into the stored bytes; fields that
+// T does not know are only there.
 package document
 
 import (

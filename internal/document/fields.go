@@ -61,8 +61,8 @@ func ReplaceFields(doc, from []Field, names []string) []Field {
 	return out
 }
 
-// Find returns the value of a field, nil if there is none. It looks at that index first, because documents
-// of one type have their fields in one order.
+// Find returns the value of a field, nil if there is none. It looks at that index first, because documents of
+// one type have their fields in one order.
 func Find(doc []Field, name string, at int) []byte {
 	if at < len(doc) && doc[at].Name == name {
 		return doc[at].Value
