@@ -70,8 +70,8 @@ func Seal(r Record) []byte {
 	return append(b, r.Payload...)
 }
 
-// Open reads what Seal has written; the fields of the result are views into stored. On an error the ID is
-// set if it could be read. The header is read by hand, because encoding/json would cost thirty allocations.
+// Open reads what Seal has written; the fields of the result are views into stored. On an error the ID is set
+// if it could be read. The header is read by hand, because encoding/json would cost thirty allocations.
 func Open(stored []byte) (Record, error) {
 	var r Record
 	line, payload, ok := bytes.Cut(stored, []byte{'\n'})
@@ -207,8 +207,8 @@ func (h *headerReader) quoted() (raw []byte, escaped, ok bool) {
 	return nil, false, false
 }
 
-// unescape undoes JSON's escapes and leaves every other byte as it is; encoding/json would replace bytes
-// that are not UTF-8 by U+FFFD.
+// unescape undoes JSON's escapes and leaves every other byte as it is; encoding/json would replace bytes that
+// are not UTF-8 by U+FFFD.
 func unescape(raw []byte) ([]byte, bool) {
 	s := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
