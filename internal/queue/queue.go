@@ -1,5 +1,5 @@
-// Package queue lets the writers of one key in this process take turns, in the order in which they came,
-// and hands what one has written to the next.
+// Package queue lets the writers of one key in this process take turns, in the order in which they came, and
+// hands what one has written to the next.
 package queue
 
 import (
@@ -44,16 +44,16 @@ type turn struct {
 	err   error
 }
 
-// Enter waits until it is the caller's turn at key and returns what the writer before has left; nil if
-// there was none. A turn ends with [Queue.Leave].
+// Enter waits until it is the caller's turn at key and returns what the writer before has left; nil if there
+// was none. A turn ends with [Queue.Leave].
 //
 // A process that writes a key often makes a pause before some of its turns. A swap succeeds only if nobody
 // has written since its writer read the value; a process that needs longer for this than the others leave
 // between two writes would fail each time.
 //
-// A writer waits as long as those before it make progress: it is ErrBusy if none of them has written
-// anything for timeLimit, or at the time until, if that is not zero. If one of them could not reach what it
-// writes to, all who wait behind it get its error, so that ten waiters wait for one timeout and not for ten.
+// A writer waits as long as those before it make progress: it is ErrBusy if none of them has written anything
+// for timeLimit, or at the time until, if that is not zero. If one of them could not reach what it writes to,
+// all who wait behind it get its error, so that ten waiters wait for one timeout and not for ten.
 func (q *Queue) Enter(key string, timeLimit time.Duration, until time.Time) (last []byte, err error) {
 	q.mu.Lock()
 	now := time.Now()
@@ -96,8 +96,8 @@ func (q *Queue) Enter(key string, timeLimit time.Duration, until time.Time) (las
 	}
 }
 
-// Leave ends the turn at key. The next writer gets last; wrote says that this one has written it. With an
-// err nobody is next, and all who wait get it.
+// Leave ends the turn at key. The next writer gets last; wrote says that this one has written it. With an err
+// nobody is next, and all who wait get it.
 func (q *Queue) Leave(key string, last []byte, wrote bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
