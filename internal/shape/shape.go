@@ -79,8 +79,8 @@ var marshalers = []reflect.Type{
 	reflect.TypeFor[msgpack.Marshaler](), reflect.TypeFor[msgpack.CustomEncoder](),
 }
 
-// codesItself tells whether t writes or reads its encoding itself. Such a type may refuse the values that fill
-// would set.
+// codesItself tells whether t writes or reads its encoding itself. Such a type may refuse the values that
+// fill would set.
 func codesItself(t reflect.Type) bool {
 	return Marshals(t, "") || slices.ContainsFunc([]reflect.Type{
 		reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler](), reflect.TypeFor[encoding.BinaryUnmarshaler](),
