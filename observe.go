@@ -45,7 +45,7 @@ func (m *core) report(ctx context.Context, e Event) {
 	if line, ok := logLines[e.Kind]; ok && (e.Kind != EventUnavailable || e.first) {
 		id := e.Session.ID
 		if m.engine.IDOf != nil && id != "" {
-			id = protocol.Digest(id)
+			id = protocol.HashID(id)
 		}
 		attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", id)}
 		if e.Err != nil {

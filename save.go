@@ -53,9 +53,9 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case s.stored.Over() && changed:
-		return s.stored.End()
-	case s.stored.Over() || !changed && !s.rewrites() && !s.initializes():
+	case s.stored.HasEnded() && changed:
+		return s.stored.NoteEnded()
+	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
 		return nil
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
@@ -271,7 +271,7 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 func (e *edit) decodeTheirs(found *protocol.Found) (theirs decoded, base document.Document, furtherBases []document.Document, err error) {
 	s := e.s
 	base = s.base
-	if found.Known {
+	if found.Own {
 		return theirs, base, nil, nil
 	}
 	if theirs, err = s.core.decode(found.Record); err != nil {
@@ -302,7 +302,7 @@ func (e *edit) mergeTheirs(theirs decoded, base document.Document, furtherBases 
 	switch {
 	case theirs.value == nil: // nobody else has written
 	case theirs.doc.Owner != s.base.Owner, doc.Owner == nil && len(s.stored.Record.Owner) > 0 && !bytes.Equal(rec.Owner, s.stored.Record.Owner):
-		return s.stored.End() // it belongs to somebody else now; where T is not Owned, the record's header says so
+		return s.stored.NoteEnded() // it belongs to somebody else now; where T is not Owned, the record's header says so
 	case !e.changed:
 		e.composed, e.merged.Value = theirs.doc, theirs.value
 	case s.core.OnConflict == ConflictReject:

@@ -159,7 +159,7 @@ func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil 
 // reset makes s a session that is not stored. *T becomes fresh; the pointer that the handler may hold stays
 // valid.
 func (s *session) reset() {
-	s.stored.Forget()
+	s.stored.Reset()
 	s.setBase(document.Document{})
 	s.saveErr, s.signErr = nil, nil
 	s.live.reset(s.core)

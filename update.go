@@ -27,8 +27,8 @@ func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 // update runs an edit with a function in an atomic step. A session that is not stored is created, if the
 // function has changed T.
 func (s *session) update(ctx context.Context, e *edit) (err error) {
-	if s.stored.Over() {
-		return s.stored.End()
+	if s.stored.HasEnded() {
+		return s.stored.NoteEnded()
 	}
 	if e.mine, e.changed, err = s.encodeAndCompare(); err != nil {
 		return err

@@ -74,7 +74,7 @@ type compose func(found protocol.Found) (protocol.Proposal, error)
 func (c *composer) Compose(found protocol.Found) (protocol.Proposal, error) {
 	step := c.steps[min(len(c.given), len(c.steps)-1)]
 	given := string(found.Record.Payload)
-	if !found.Known {
+	if !found.Own {
 		given += "*"
 	}
 	c.given = append(c.given, given)

@@ -9,11 +9,11 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Create stores a new session under a new token and makes it this one.
+// Create stores a new session under a new token, and s is that session from then on.
 func (s *Session) Create(ctx context.Context, rec record.Record) error {
-	ctx, cancel := s.engine.Detach(ctx)
+	ctx, cancel := s.engine.SaveContext(ctx)
 	defer cancel()
-	token, key, created, err := s.mint(ctx, rec)
+	token, key, created, err := s.createUnderNewToken(ctx, rec)
 	if err != nil {
 		return err
 	}
@@ -22,8 +22,8 @@ func (s *Session) Create(ctx context.Context, rec record.Record) error {
 	return nil
 }
 
-// mint stores rec under a token of its own.
-func (s *Session) mint(ctx context.Context, rec record.Record) (token, key string, created Found, err error) {
+// createUnderNewToken stores rec under a token that nobody else has.
+func (s *Session) createUnderNewToken(ctx context.Context, rec record.Record) (token, key string, created Found, err error) {
 	e := s.engine
 	rec.AddWrite(e.writeName())
 	for range 3 {
@@ -41,12 +41,12 @@ func (s *Session) mint(ctx context.Context, rec record.Record) (token, key strin
 		}
 		err = e.store.Create(ctx, s.app, key, created.Raw, e.TTL(&created.Record))
 		if !errors.Is(err, ErrExists) {
-			return token, key, created, unsure(err)
+			return token, key, created, maybeStored(err)
 		}
 		// Either the reply to our own first attempt was lost, or NewToken repeats itself.
-		there, _, err := e.store.Load(ctx, s.app, key, 0)
-		if err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(there, created.Raw[:created.Record.Prefix]) {
-			return token, key, created, unsure(err)
+		current, _, err := e.store.Load(ctx, s.app, key, 0)
+		if err != nil && !errors.Is(err, ErrNotFound) || bytes.HasPrefix(current, created.Raw[:created.Record.Prefix]) {
+			return token, key, created, maybeStored(err)
 		}
 	}
 	return "", "", created, fmt.Errorf("sessions: Config.NewToken: %w: it draws the same token again and again", ErrExists)

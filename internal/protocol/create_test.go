@@ -59,7 +59,7 @@ func TestCreate(t *testing.T) {
 			err: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first", left: "new=a",
 		},
 		{
-			name: "F2 the store does not answer", happens: events{"create new": down},
+			name: "F2 the store does not answer", happens: events{"create new": notApplied},
 			err: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first",
 		},
 		{
@@ -67,7 +67,7 @@ func TestCreate(t *testing.T) {
 			err: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first",
 		},
 		{
-			name: "F2 the store does not say who has the token", stored: map[string]rec{"old": {payload: "b"}}, draws: []string{"old"}, happens: events{"load old": down},
+			name: "F2 the store does not say who has the token", stored: map[string]rec{"old": {payload: "b"}}, draws: []string{"old"}, happens: events{"load old": notApplied},
 			err: "ErrUnavailable unknown", commands: "create old, load old", notices: "Unavailable first", left: "old=b",
 		},
 		{

@@ -10,33 +10,36 @@ import (
 // which is a session that had been renewed, a record that cannot be read, or each of two valid sessions. It
 // reports whether there was anything to delete.
 //
-// It is [ErrGone] where it cannot know: a mark that would tell where a session went lives as long as
-// markTTL, so a request that took longer and finds nothing may have missed one.
+// The error is [ErrGone] if it cannot know whether the session lives on: a mark, which tells where a renewed
+// session is, lives as long as markTTL. A request that took longer and finds nothing may come too late to see
+// one.
 func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
-	missed := false
-	for _, key := range s.stale.keys { // they come first: until its own record is deleted, the session lives
+	maybeRenewed := false // to a key that nobody can find out any more
+	// They are deleted first: after an error the session itself must still be there.
+	for _, key := range s.destroyKeys.keys {
 		found, err := s.erase(ctx, key, nil)
 		if err != nil {
 			return false, err
 		}
-		missed = missed || !found && time.Since(s.stale.since) >= markTTL
+		maybeRenewed = maybeRenewed || !found && time.Since(s.destroyKeys.since) >= markTTL
 	}
 	if s.Stored() {
 		found, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix])
 		if err != nil {
 			return false, err
 		}
-		missed = missed || !found && time.Since(s.KnownAt) >= markTTL
+		maybeRenewed = maybeRenewed || !found && time.Since(s.InStoreAt) >= markTTL
 	}
-	if missed {
+	if maybeRenewed {
 		return false, ErrGone
 	}
-	return s.Stored() || s.stale.keys != nil, nil
+	return s.Stored() || s.destroyKeys.keys != nil, nil
 }
 
-// erase deletes whatever is under key, also other data than was loaded, and, through any number of marks,
-// the session that it was renewed to. A deletion without a condition would delete a mark and let the renewed
-// session live. A nil prefix is unknown.
+// erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
+// the key that the mark names, through any number of marks. Each deletion has a condition, because one
+// without would delete a mark and let the renewed session live. If prefix is nil, erase loads the record
+// first.
 func (s *Session) erase(ctx context.Context, key string, prefix []byte) (found bool, err error) {
 	e := s.engine
 	for ; ; found = true {
@@ -61,7 +64,7 @@ func (s *Session) erase(ctx context.Context, key string, prefix []byte) (found b
 		rec, err := e.Layout.Open(current)
 		switch {
 		case err != nil:
-			prefix = append([]byte{}, current...) // unreadable, and deleted all the same; nil would be unknown
+			prefix = append([]byte{}, current...) // deleted although unreadable; never nil, which would load it again
 		case rec.IsMark():
 			key, prefix = string(rec.Successor), nil
 		default:

@@ -124,7 +124,7 @@ func TestDestroy(t *testing.T) {
 
 		// The store does not answer.
 		{
-			name: "L10 F2 not applied", stored: plain, happens: events{"delete old": down},
+			name: "L10 F2 not applied", stored: plain, happens: events{"delete old": notApplied},
 			destroy: "delete old: ErrUnavailable", notices: "Unavailable first", left: "old=a",
 		},
 		{
@@ -132,7 +132,7 @@ func TestDestroy(t *testing.T) {
 			destroy: "delete old: ErrUnavailable", notices: "Unavailable first",
 		},
 		{
-			name: "L10 F2 behind the mark nobody answers: the request's own session lives", stored: map[string]rec{"older": mark("new"), "old": {payload: "a"}}, tokens: []string{"older", "old"}, happens: events{"load new": down},
+			name: "L10 F2 behind the mark nobody answers: the request's own session lives", stored: map[string]rec{"older": mark("new"), "old": {payload: "a"}}, tokens: []string{"older", "old"}, happens: events{"load new": notApplied},
 			destroy: "load new: ErrUnavailable", notices: "Unavailable first", left: "old=a older>new",
 		},
 		{

@@ -1,18 +1,18 @@
-// Package protocol keeps one record per session in a store, so that no write is lost, none is done twice,
-// and nothing that has ended comes back.
+// Package protocol keeps one record per session in a store, so that no write is lost, none is done twice, and
+// nothing that has ended comes back.
 //
 // An [Engine] is what all sessions of a Manager share. A [Session] is one session as one request knows it;
-// its methods load, create, replace, renew and delete the record. What a record's payload means is the
-// business of an [Application]: here are neither T nor a codec nor HTTP.
+// its methods load, create, replace, renew and delete the record. What a record's payload means is known to
+// an [Application]: this package knows neither T nor a codec nor HTTP.
 //
-// A request takes this way through the files:
+// The operations are in the order in which a request may call them:
 //
 //	load.go    Load: from tokens to a record
 //	create.go  Create: a new record under a new token
 //	write.go   Write: another payload in place of the record, in turn with others, repeated on a conflict
 //	renew.go   the part of Write that moves the record to a new token
-//	reread.go  Reread and Touch: the record once more
-//	destroy.go Destroy: deletes the record, also behind a renewal
+//	reread.go  Reread and Touch: load the session's record again
+//	destroy.go Destroy: deletes the record, also one that was renewed to another key
 package protocol
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Config is what an Engine works with. Every field is set.
+// Config is what an Engine works with. Every field but IDOf is set.
 type Config struct {
 	Store    Store
 	Timeout  time.Duration // of one load, and of one save
@@ -49,12 +49,13 @@ type Config struct {
 	Unreadable func(id []byte, part string, err error) error
 }
 
-// An Engine runs the protocol for all sessions of a Manager. It is safe for concurrent use.
+// An Engine runs the protocol for all sessions of a Manager. It is safe for concurrent use. Timeout and IDOf
+// may be set before the first use. The embedded Store is not called directly, but through the monitoredStore.
 type Engine struct {
 	Config
-	store  monitoredStore
-	queue  queue.Queue
-	writes atomic.Uint64
+	store      monitoredStore
+	queue      queue.Queue
+	writeCount atomic.Uint64 // for names of writes
 }
 
 // New returns an Engine.
@@ -70,27 +71,27 @@ func (e *Engine) Timeouts(remembered bool) record.Timeouts {
 	return e.Plain
 }
 
-// TTL is how long the record may stay in the store from now on.
+// TTL is how long the record may stay in the store from now on. Zero or less means that its time is up.
 func (e *Engine) TTL(r *record.Record) time.Duration {
 	return e.Timeouts(r.Remembered).TTL(r, time.Now())
 }
 
-// idle is the idle timeout of the record, its own or its class's; 0 means none.
+// idle is the idle timeout of the record: its own, or else its class's. 0 means none.
 func (e *Engine) idle(r *record.Record) time.Duration { return e.Timeouts(r.Remembered).IdleOf(r) }
 
-// Detach returns a context that has the time of one operation and does not end with ctx: a client that
-// hangs up must not lose what it did.
-func (e *Engine) Detach(ctx context.Context) (context.Context, context.CancelFunc) {
+// SaveContext returns a context that has the time of one operation and does not end with ctx: when a client
+// hangs up, what it did must be saved all the same.
+func (e *Engine) SaveContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), e.Timeout)
 }
 
-// open reads what stands before the payload, in the order in which a broken or hostile record does the
-// least harm. Except for [ErrNewerVersion] an error is what Unreadable has made of it.
-func (e *Engine) open(raw []byte) (record.Record, error) {
+// openRecord reads what stands before the payload. The checks that trust the record least come first. Except
+// for [ErrNewerVersion] an error is what Unreadable has made of it.
+func (e *Engine) openRecord(raw []byte) (record.Record, error) {
 	rec, err := e.Layout.Open(raw)
 	switch {
 	case err != nil:
-		rec = record.Record{ID: rec.ID} // nothing is decided by half a header
+		rec = record.Record{ID: rec.ID} // nothing is decided by an incomplete header
 		return rec, e.Unreadable(rec.ID, "header", err)
 	case rec.IsMark():
 		return rec, nil
@@ -102,7 +103,7 @@ func (e *Engine) open(raw []byte) (record.Record, error) {
 	return rec, nil
 }
 
-// Seal writes a record and reads it back, for its prefix and for fields that are views into the result.
+// Seal writes a record and reads it back: sealed has its Prefix, and fields that are views into raw.
 func (e *Engine) Seal(rec record.Record) (raw []byte, sealed record.Record, err error) {
 	raw, err = e.Layout.Seal(rec)
 	if err != nil {
@@ -121,26 +122,26 @@ func (e *Engine) tooLarge(raw []byte) error {
 	return fmt.Errorf("%w: %d bytes, MaxSize is %d", ErrTooLarge, len(raw), e.MaxSize)
 }
 
-// identify gives a record the ID that the Layout derives from its key, if that is how sessions are called.
-func (e *Engine) identify(rec *record.Record, key string) {
+// setIDFromKey gives a record without an ID the one that the Layout derives from the key, if it does so.
+func (e *Engine) setIDFromKey(rec *record.Record, key string) {
 	if e.IDOf != nil && len(rec.ID) == 0 {
 		rec.ID = []byte(e.IDOf(key))
 	}
 }
 
-// Digest is an ID for a record that has none: a hash of the key, because the key may be the token.
-func Digest(key string) string {
+// HashID is an ID for a record that has none. It is a hash of the key, because the key may be the token.
+func HashID(key string) string {
 	return uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String()
 }
 
 // writeName names a write: this process and a number.
 func (e *Engine) writeName() []byte {
 	b := append(make([]byte, 0, 24), e.Process...)
-	return strconv.AppendUint(append(b, '.'), e.writes.Add(1), 36)
+	return strconv.AppendUint(append(b, '.'), e.writeCount.Add(1), 36)
 }
 
-// unsure adds to an error what the caller must know of a write that was not answered.
-func unsure(err error) error {
+// maybeStored adds to the error of a write that was not answered that the write may be stored.
+func maybeStored(err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%w; what was sent may or may not be stored", err)
 	}

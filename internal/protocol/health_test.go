@@ -43,7 +43,7 @@ func newMonitored() *monitored {
 func (p *monitored) call(kind string, answer error) (err error) {
 	s := &protocol.Session{}
 	s.Init(p.engine, &p.app)
-	s.Key, s.Raw, s.Record, s.KnownAt = "old", []byte("a"), record.Record{ID: []byte("id"), Created: time.Now()}, time.Now()
+	s.Key, s.Raw, s.Record, s.InStoreAt = "old", []byte("a"), record.Record{ID: []byte("id"), Created: time.Now()}, time.Now()
 	p.err = answer
 	switch kind {
 	case "read":

@@ -14,13 +14,13 @@ import (
 // MaxCandidates is how many tokens of one request are tried.
 const MaxCandidates = 4
 
-// Load finds the session of the first valid token. An unknown token leaves no trace: it is neither adopted
-// nor cleared. Two tokens that stand for two valid sessions give neither. A passive load does not restart
-// the idle timeout.
+// Load finds the session of the first valid token. An unknown token is not accepted as a new session's, and
+// its cookie is not cleared. Two tokens that stand for two valid sessions give neither. A passive load does
+// not restart the idle timeout.
 func (s *Session) Load(parent context.Context, tokens []string, passive bool) error {
 	e := s.engine
 	var ctx *deadline.Context
-	var valid [MaxCandidates]string
+	var validKeys [MaxCandidates]string
 	n := 0
 	for i, token := range tokens[:min(len(tokens), MaxCandidates)] {
 		remembered, known, ok := e.Layout.Parse(token)
@@ -28,38 +28,39 @@ func (s *Session) Load(parent context.Context, tokens []string, passive bool) er
 			continue
 		}
 		if ctx == nil {
-			ctx = s.loading.Start(parent, e.Timeout)
+			ctx = s.loadContext.Start(parent, e.Timeout)
 			defer ctx.Stop()
 		}
+		// The touch is the idle timeout alone; the Lifetime is checked when the record is opened.
 		touch := e.Timeouts(remembered).Idle
 		if passive || !known {
 			touch = 0
 		}
-		found, err := s.open(ctx, token, touch, known || passive)
+		found, err := s.loadToken(ctx, token, touch, known || passive)
 		if err != nil {
 			return err
 		}
 		if found {
-			valid[n] = s.Key
+			validKeys[n] = s.Key
 			n++
 		}
 	}
 	if n > 1 {
 		s.app.Notice(Notice{Kind: TwoSessions})
-		stale := s.stale
-		s.Forget()
-		for _, key := range valid[:n] {
-			stale.add(key, time.Now())
+		keys := s.destroyKeys
+		s.Reset()
+		for _, key := range validKeys[:n] {
+			keys.add(key, time.Now())
 		}
-		s.stale = stale
+		s.destroyKeys = keys
 	}
 	return nil
 }
 
-// open loads the record of one token and makes it the Session's. Whatever is wrong with the record itself is
-// reported and means that nothing was found. If the token does not say by which timeout to touch, touched is
-// false and the record is touched by the timeout found in it.
-func (s *Session) open(ctx context.Context, token string, touch time.Duration, touched bool) (bool, error) {
+// loadToken loads the record of one token and makes it the Session's. Whatever is wrong with the record
+// itself is reported and means that nothing was found. If the token does not say by which timeout to touch,
+// touched is false and the record is touched by the timeout found in it.
+func (s *Session) loadToken(ctx context.Context, token string, touch time.Duration, touched bool) (bool, error) {
 	e := s.engine
 	key := e.Layout.Key(e.Realm, token)
 	raw, left, err := e.store.Load(ctx, s.app, key, touch)
@@ -71,12 +72,12 @@ func (s *Session) open(ctx context.Context, token string, touch time.Duration, t
 		return false, err
 	}
 	if !touched && e.idle(&rec) > 0 {
-		now, read := time.Now(), raw
+		now, firstRaw := time.Now(), raw
 		touch = e.Timeouts(rec.Remembered).TTL(&rec, now)
 		if raw, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
 			return false, unlessMissing(err)
 		}
-		if !bytes.Equal(raw, read) { // it was written between the two
+		if !bytes.Equal(raw, firstRaw) { // it was written between the two
 			if rec, valid, err = s.read(ctx, key, raw); !valid {
 				return false, err
 			}
@@ -100,34 +101,43 @@ func (s *Session) open(ctx context.Context, token string, touch time.Duration, t
 	return true, nil
 }
 
-// read makes sense of what is under a key. It is valid if it is a session's record whose time is not up and
-// which can be read. If it is not, it is deleted, noted for Destroy, or reported; an error is one for the
+// read opens and decodes what is under a key. It is valid if it is a session's record whose time is not up
+// and which can be read. If it is not, it is deleted, noted for Destroy, or reported; an error is one for the
 // visitor.
 func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.Record, valid bool, err error) {
 	e := s.engine
-	rec, err = e.open(raw)
+	rec, err = e.openRecord(raw)
 	switch {
-	case rec.IsMark() && time.Since(rec.Created) >= markTTL,
-		!rec.IsMark() && (err == nil || !rec.Created.IsZero()) && e.TTL(&rec) <= 0:
+	case e.timeIsUp(&rec, err):
 		// It is deleted now, readable or not: otherwise repeated use of the token would keep it alive.
-		e.identify(&rec, key)
+		e.setIDFromKey(&rec, key)
 		if _, err := e.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
 			s.noticeRecord(Expired, rec, nil)
 		}
 		return rec, false, nil
 	case rec.IsMark():
-		s.stale.add(string(rec.Successor), rec.Created)
-		s.Renewed = true
+		s.destroyKeys.add(string(rec.Successor), rec.Created)
+		s.RenewedElsewhere = true
 		return rec, false, nil
 	}
 	if err == nil {
 		err = s.app.Decode(rec)
 	}
-	e.identify(&rec, key)
+	e.setIDFromKey(&rec, key)
 	if err != nil {
 		return rec, false, s.unreadable(rec, key, err)
 	}
 	return rec, true, nil
+}
+
+// timeIsUp tells whether a mark or a record has stood for its time. openErr is what openRecord returned with
+// it: after an error the Created time is zero if the header could not be read, and then nothing is known.
+func (e *Engine) timeIsUp(rec *record.Record, openErr error) bool {
+	if rec.IsMark() {
+		return time.Since(rec.Created) >= markTTL
+	}
+	headerRead := openErr == nil || !rec.Created.IsZero()
+	return headerRead && e.TTL(rec) <= 0
 }
 
 // unlessMissing is the error of a load, except that a missing key is none.
@@ -145,12 +155,12 @@ func (s *Session) unreadable(rec record.Record, key string, err error) error {
 		return err
 	}
 	s.noticeRecord(Undecodable, rec, err)
-	s.stale.add(key, time.Now())
-	s.Record.Attrs = rec.Attrs // by which Destroy takes back what the client has
+	s.destroyKeys.add(key, time.Now())
+	s.Record.Attrs = rec.Attrs // by them the Transport takes back what the client has, after a Destroy
 	return nil
 }
 
-// noticeRecord tells of a record that is not the Session's.
+// noticeRecord gives notice of a record that is not the Session's.
 func (s *Session) noticeRecord(kind NoticeKind, rec record.Record, err error) {
 	s.app.Notice(Notice{Kind: kind, Record: &rec, Err: err})
 }

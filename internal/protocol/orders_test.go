@@ -17,7 +17,7 @@ import (
 // waits until the walk lets it go, and one of them may lose its reply. A run is a list of such choices, and
 // the runs are the leaves of their tree, which is walked depth first.
 //
-// A command on a key that no other request can know yet, such as a copy before its claim, goes at once: what
+// A command on a key that no other request can know yet, such as a copy before the swap for its mark, goes at once: what
 // the others do before it or behind it is the same.
 type walk struct {
 	*fixture
@@ -86,8 +86,8 @@ func (w *walk) wait(ctx context.Context, command, key string, apply func() error
 	r.command, r.key = command, key
 	r.parked.Store(true)
 	switch <-r.let {
-	case "down":
-		return down(nil, ctx, apply)
+	case "notApplied":
+		return notApplied(nil, ctx, apply)
 	case "lost":
 		return lost(nil, ctx, apply)
 	case "repeated":
@@ -166,7 +166,7 @@ func (r *request) play(ctx context.Context) {
 			had, err := r.s.Destroy(ctx)
 			r.results = append(r.results, fmt.Sprint(name(err), " ", had))
 			return
-		case r.s.Over(), !r.s.Stored():
+		case r.s.HasEnded(), !r.s.Stored():
 			r.results = append(r.results, "over")
 			continue
 		}
@@ -279,7 +279,7 @@ func (w *walk) check() {
 // No order of commands, and no reply that is lost, leads to two live sessions, brings back what was
 // destroyed, or loses a change.
 func TestOrders(t *testing.T) {
-	faults := []string{"lost", "down", "repeated"}
+	faults := []string{"lost", "notApplied", "repeated"}
 	for _, row := range []struct {
 		name   string
 		verbs  []string // of each request

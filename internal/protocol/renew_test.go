@@ -33,51 +33,51 @@ func TestRenew(t *testing.T) {
 			result: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first", left: "new=ab old=a",
 		},
 		{
-			name: "L12 the copy is not stored", compose: b, happens: events{"create new": down},
+			name: "L12 the copy is not stored", compose: b, happens: events{"create new": notApplied},
 			result: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first", left: "old=a",
 		},
 		{name: "K7 the copy is too large", compose: []compose{renew(large)}, result: "ErrTooLarge", left: "old=a"},
 
-		// The claim.
+		// The swap for the mark.
 		{
-			name: "C5 the claim is applied twice", compose: b, happens: events{"mark old": repeated()},
+			name: "C5 the swap for the mark is applied twice", compose: b, happens: events{"mark old": repeated()},
 			result: "ok renewed", commands: "create new, mark old", left: "new=ab old>new",
 		},
 		{
-			name: "C5 the reply to the claim is lost: it is asked again", compose: b, happens: events{"mark old": lost},
+			name: "C5 the reply to the swap for the mark is lost: it is asked again", compose: b, happens: events{"mark old": lost},
 			result: "ok renewed", commands: "create new, mark old, mark old", notices: "Unavailable first, Recovered", left: "new=ab old>new",
 		},
 		{
-			name: "C5 two replies to the claim are lost", compose: b, happens: events{"mark old": lost, "mark old #2": lost},
+			name: "C5 two replies to the swap for the mark are lost", compose: b, happens: events{"mark old": lost, "mark old #2": lost},
 			result: "ok renewed", commands: "create new, mark old, mark old, mark old", notices: "Unavailable first, Unavailable, Recovered", left: "new=ab old>new",
 		},
 		{
-			name: "C5 no reply to the claim comes: the copy stays, it may be all there is", compose: b, happens: events{"mark old *": lost},
+			name: "C5 no reply to the swap for the mark comes: the copy stays, it may be the only record", compose: b, happens: events{"mark old *": lost},
 			result: "ErrUnavailable unknown", commands: "create new, mark old, mark old, mark old", notices: "Unavailable first, Unavailable, Unavailable", left: "new=ab old>new",
 		},
 		{
-			name: "L12 the claim is not applied: the old token is valid", compose: b, happens: events{"mark old *": down},
+			name: "L12 the swap for the mark is not applied: the old token is valid", compose: b, happens: events{"mark old *": notApplied},
 			result: "ErrUnavailable unknown", commands: "create new, mark old, mark old, mark old", notices: "Unavailable first, Unavailable, Unavailable", left: "new=ab old=a",
 		},
 		{
-			name: "F10 the claim hangs: it is not asked again when the time is up", compose: b, happens: events{"mark old": hangs},
+			name: "F10 the swap for the mark hangs: it is not asked again when the time is up", compose: b, happens: events{"mark old": hangs},
 			result: "ErrUnavailable unknown", commands: "create new, mark old", notices: "Unavailable first", left: "new=ab old=a", took: timeout,
 		},
 		{
-			name: "L12 the claim is not applied the first time", compose: b, happens: events{"mark old": down},
+			name: "L12 the swap for the mark is not applied the first time", compose: b, happens: events{"mark old": notApplied},
 			result: "ok renewed", commands: "create new, mark old, mark old", notices: "Unavailable first, Recovered", left: "new=ab old>new",
 		},
 		{
-			name: "C5 the claim is not applied, and another process writes before it is asked again", compose: b, happens: events{"mark old": down, "mark old #2": before(saves("x"))},
+			name: "C5 the swap for the mark is not applied, and another process writes before it is asked again", compose: b, happens: events{"mark old": notApplied, "mark old #2": before(saves("x"))},
 			result: "ok renewed", commands: "create new, mark old, mark old, swap new, mark old", notices: "Unavailable first, Recovered",
 			given: "a ax*", left: "new=axb old>new",
 		},
 		{
-			name: "C15 the claim is applied, and the session ended before it is asked again", compose: b, happens: events{"mark old": lost, "mark old #2": before(ends)},
+			name: "C15 the swap for the mark is applied, and the session ended before it is asked again", compose: b, happens: events{"mark old": lost, "mark old #2": before(ends)},
 			result: "ok renewed", commands: "create new, mark old, mark old", notices: "Unavailable first, Recovered", left: "old>new",
 		},
 		{
-			name: "C15 the claim is not applied, and the session ended before it is asked again", compose: b, happens: events{"mark old": down, "mark old #2": before(ends)},
+			name: "C15 the swap for the mark is not applied, and the session ended before it is asked again", compose: b, happens: events{"mark old": notApplied, "mark old #2": before(ends)},
 			result: "ErrGone", commands: "create new, mark old, mark old, drop new", notices: "Unavailable first, Recovered, Gone",
 		},
 		{
@@ -89,7 +89,7 @@ func TestRenew(t *testing.T) {
 			result: "an error of no type", commands: "create new, drop new", left: "old=a",
 		},
 		{
-			name: "L12 no marks: the claim that is applied twice ends the session, for nothing tells whose it was", layout: foreign, compose: b, happens: events{"delete old": repeated()},
+			name: "L12 no marks: the deletion that is applied twice ends the session, for nothing tells whose it was", layout: foreign, compose: b, happens: events{"delete old": repeated()},
 			result: "ErrGone", commands: "create new, delete old, drop new", notices: "Gone",
 		},
 		{
@@ -99,31 +99,31 @@ func TestRenew(t *testing.T) {
 
 		// Another process comes first.
 		{
-			name: "C4 written before the claim: that goes along", compose: b, happens: events{"mark old": before(saves("x"))},
+			name: "C4 written before the swap for the mark: that goes along", compose: b, happens: events{"mark old": before(saves("x"))},
 			result: "ok renewed", commands: "create new, mark old, swap new, mark old", given: "a ax*", left: "new=axb old>new",
 		},
 		{
-			name: "C4 written before the claim, no marks", layout: foreign, compose: b, happens: events{"delete old": before(saves("x"))},
+			name: "C4 written before the deletion, no marks", layout: foreign, compose: b, happens: events{"delete old": before(saves("x"))},
 			result: "ok renewed", commands: "create new, delete old, swap new, delete old", given: "a ax*", left: "new=axb",
 		},
 		{
-			name: "C4 written before each of two claims", compose: b, happens: events{"mark old": before(saves("x")), "mark old #2": before(saves("y"))},
+			name: "C4 written before each of two such swaps", compose: b, happens: events{"mark old": before(saves("x")), "mark old #2": before(saves("y"))},
 			result: "ok renewed", commands: "create new, mark old, swap new, mark old, load old, swap new, mark old", given: "a ax* axy*", left: "new=axyb old>new",
 		},
 		{
-			name: "C5 renewed before the claim: the copy is dropped", compose: b, happens: events{"mark old": before(renews("old", "theirs"))},
+			name: "C5 renewed before the swap for the mark: the copy is dropped", compose: b, happens: events{"mark old": before(renews("old", "theirs"))},
 			result: "ErrGone", commands: "create new, mark old, drop new", notices: "Gone", left: "old>theirs theirs=a",
 		},
 		{
-			name: "C5 renewed before the claim, no marks", layout: foreign, compose: b, happens: events{"delete old": before(renews("old", "theirs"))},
+			name: "C5 renewed before the deletion, no marks", layout: foreign, compose: b, happens: events{"delete old": before(renews("old", "theirs"))},
 			result: "ErrGone", commands: "create new, delete old, drop new", notices: "Gone", left: "theirs=a",
 		},
 		{
-			name: "C5 renewed, and the copy cannot be dropped", compose: b, happens: events{"mark old": before(renews("old", "theirs")), "drop new": down},
+			name: "C5 renewed, and the copy cannot be dropped", compose: b, happens: events{"mark old": before(renews("old", "theirs")), "drop new": notApplied},
 			result: "ErrGone", commands: "create new, mark old, drop new", notices: "Gone, Unavailable first", left: "new=ab old>theirs theirs=a",
 		},
 		{
-			name: "C15 ended before the claim", compose: b, happens: events{"mark old": before(ends)},
+			name: "C15 ended before the swap for the mark", compose: b, happens: events{"mark old": before(ends)},
 			result: "ErrGone", commands: "create new, mark old, drop new", notices: "Gone",
 		},
 		{
@@ -131,7 +131,7 @@ func TestRenew(t *testing.T) {
 			result: "ErrGone", commands: "create new, mark old, swap new, mark old, drop new", notices: "Gone", given: "a ax*",
 		},
 		{
-			name: "K6 unreadable before the claim", compose: b, happens: events{"mark old": before(puts("old", raw("x")))},
+			name: "K6 unreadable before the swap for the mark", compose: b, happens: events{"mark old": before(puts("old", raw("x")))},
 			result: "unreadable header", commands: "create new, mark old, drop new", left: `old="x"`,
 		},
 

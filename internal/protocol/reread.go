@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -17,7 +16,7 @@ func (s *Session) Reread(ctx context.Context) error {
 	return err
 }
 
-// Touch restarts the idle timeout. That the store can read but not touch for the moment is an error.
+// Touch restarts the idle timeout. If the store can read but not touch for the moment, that is an error.
 func (s *Session) Touch(ctx context.Context) error {
 	_, left, touched, err := s.reread(ctx)
 	if err != nil {
@@ -31,14 +30,14 @@ func (s *Session) Touch(ctx context.Context) error {
 	return nil
 }
 
-// reread loads, decodes and touches by the record's own idle timeout. Another program may have changed that: then it
-// is touched once more, by what is found.
+// reread loads and decodes the session's record, and touches it by the idle timeout that the Session knows.
+// If another program has changed that, the record is touched once more, by the one that was found.
 func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, touched bool, err error) {
 	e, rec := s.engine, s.Record
 	for range 2 {
 		touch := e.TTL(&rec)
 		if touch <= 0 {
-			return found, 0, false, s.End()
+			return found, 0, false, s.NoteEnded()
 		}
 		if e.idle(&rec) == 0 {
 			touch = 0
@@ -46,7 +45,7 @@ func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, 
 		var raw []byte
 		raw, left, err = s.fetch(ctx, touch)
 		if err == nil {
-			found, err = s.inspect(raw)
+			found, err = s.openUnlessMark(raw)
 		}
 		if err == nil {
 			err = s.app.Decode(found.Record)
@@ -61,23 +60,4 @@ func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, 
 		s.app.Notice(Notice{Kind: TouchSkipped})
 	}
 	return found, left, touched, err
-}
-
-// fetch loads what is under the session's key now. If nothing is there, the session has ended.
-func (s *Session) fetch(ctx context.Context, touch time.Duration) ([]byte, time.Duration, error) {
-	raw, left, err := s.engine.store.Load(ctx, s.app, s.Key, touch)
-	if errors.Is(err, ErrNotFound) {
-		err = s.End()
-	}
-	return raw, left, err
-}
-
-// inspect reads the header of what is under the session's key now. A mark there means that the session was
-// renewed elsewhere: under this token it has ended.
-func (s *Session) inspect(raw []byte) (Found, error) {
-	rec, err := s.engine.open(raw)
-	if err == nil && rec.IsMark() {
-		err = s.End()
-	}
-	return Found{Raw: raw, Record: rec}, err
 }

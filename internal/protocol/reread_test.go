@@ -58,7 +58,7 @@ func TestReread(t *testing.T) {
 		{name: "K6 it cannot be read", then: []act{puts("old", raw("x"))}, reread: "unreadable header", commands: "touch old", left: `old="x"`},
 		{name: "K6 it cannot be decoded", then: []act{saves("?")}, reread: "cannot decode", commands: "touch old", left: "old=a?"},
 		{name: "K4 it is of a newer version", then: []act{puts("old", rec{payload: "x", version: 2})}, reread: "ErrNewerVersion", commands: "touch old", left: "old=x"},
-		{name: "F1 the store does not answer", happens: events{"touch old": down}, reread: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", left: "old=a"},
+		{name: "F1 the store does not answer", happens: events{"touch old": notApplied}, reread: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", left: "old=a"},
 	} {
 		if row.stored == (rec{}) {
 			row.stored.payload = "a"
@@ -166,8 +166,8 @@ func TestSession(t *testing.T) {
 		for tokens, want := range map[string]bool{"unknown": false, "old": false, "older": true, "older old": false} {
 			s := fx.session()
 			fx.want("Load", name(s.Load(fx.ctx, strings.Fields(tokens), false)), "ok")
-			if s.Over() != want {
-				fx.t.Errorf("%s: over %t, want %t", tokens, s.Over(), want)
+			if s.HasEnded() != want {
+				fx.t.Errorf("%s: over %t, want %t", tokens, s.HasEnded(), want)
 			}
 		}
 	})
@@ -175,7 +175,7 @@ func TestSession(t *testing.T) {
 		renews("old", "theirs")(fx)
 		s := fx.session()
 		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
-		if !s.Over() {
+		if !s.HasEnded() {
 			fx.t.Error("it is not over")
 		}
 		fx.want("Destroy", fx.destroy(s), "touch old, load theirs, delete theirs: had")
@@ -201,7 +201,7 @@ func TestSession(t *testing.T) {
 		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
 		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
 		fx.want("notices", fx.app.take(), "Gone")
-		if !s.Over() {
+		if !s.HasEnded() {
 			fx.t.Error("it is not over")
 		}
 	})
@@ -211,9 +211,9 @@ func TestSession(t *testing.T) {
 		ends(fx)
 		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
 		id := string(s.ID())
-		s.Forget()
+		s.Reset()
 		fx.take()
-		if s.Stored() || s.Over() || s.Token != "" || !s.KnownAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
+		if s.Stored() || s.HasEnded() || s.Token != "" || !s.InStoreAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
 			fx.t.Errorf("it is %+v", s)
 		}
 		fx.want("Destroy", fx.destroy(s), "none")

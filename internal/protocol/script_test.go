@@ -268,8 +268,8 @@ func lost(_ *fixture, _ context.Context, apply func() error) error {
 	return fmt.Errorf("%w: no reply", protocol.ErrUnavailable)
 }
 
-// down: the command is not applied, and the caller is told that nobody answered.
-func down(*fixture, context.Context, func() error) error {
+// notApplied: the command is not applied, and the caller is told that nobody answered.
+func notApplied(*fixture, context.Context, func() error) error {
 	return fmt.Errorf("%w: no connection", protocol.ErrUnavailable)
 }
 

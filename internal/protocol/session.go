@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,49 +11,50 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// A Session is one session as one request knows it. It is not safe for concurrent use. The zero value must
-// be given its Engine and Application by [Session.Init].
+// A Session is one session as one request knows it. It is not safe for concurrent use. The zero value must be
+// given its Engine and Application by [Session.Init].
 type Session struct {
 	engine *Engine
 	app    Application
 
-	// The record as it was loaded or last written. Key is empty exactly if nothing is stored.
+	// The record as it was loaded or last written. Token and Key are both set or both empty; they are empty
+	// exactly if nothing is stored.
 	Token  string
 	Key    string
 	Raw    []byte
-	Record record.Record // its fields are views into Raw
+	Record record.Record // its fields are views into Raw; it may hold ID or Attrs while nothing is stored
 
 	// What is known of its time. All three are zero if nothing is stored.
-	KnownAt  time.Time // when the record was in the store for certain
-	LastSeen time.Time // the last touch or write
-	Expires  time.Time // when the store will forget it
+	InStoreAt time.Time // when the record was in the store for certain
+	LastSeen  time.Time // the last touch or write
+	Expires   time.Time // when the store will forget it
 
 	// What has happened to it elsewhere.
-	Gone    bool // it has ended
-	Renewed bool // a token of the request was renewed by another request, at most markTTL ago
+	Gone             bool // it has ended; Key may be set all the same
+	RenewedElsewhere bool // a token of the request was renewed by another request, at most markTTL ago
 
-	stale   staleTokens
-	loading deadline.Context // here, because a load then needs no allocation for it
+	destroyKeys destroyKeys
+	loadContext deadline.Context // here, because a load then needs no allocation for it
 }
 
 // Found is a record as it is in the store.
 type Found struct {
 	Raw    []byte
 	Record record.Record
-	// Known says that it is what the Session has loaded or written last, nobody else's.
-	Known bool
+	// Own says that it is what the Session has loaded or written last, and no other request's write.
+	Own bool
 }
 
-// Init prepares the zero Session.
+// Init gives the zero Session its Engine and Application.
 func (s *Session) Init(e *Engine, app Application) { s.engine, s.app = e, app }
 
 // Stored tells whether the store has a record of the session, as far as is known.
 func (s *Session) Stored() bool { return s.Key != "" }
 
-// Over tells whether the session has ended elsewhere. So it has for a token that was renewed while the
-// request was on its way: a session created now would send a cookie that replaces the renewed one in the
-// browser. Only a sign-in may do that.
-func (s *Session) Over() bool { return s.Gone || s.Renewed && !s.Stored() }
+// HasEnded tells whether the session has ended elsewhere. A session whose token was renewed while the request
+// was on its way counts as ended too: a session created now would send a cookie that replaces the renewed one
+// in the browser. Only a sign-in may do that.
+func (s *Session) HasEnded() bool { return s.Gone || s.RenewedElsewhere && !s.Stored() }
 
 // ID returns the session's ID. One that is not stored yet is drawn at the first call, unless the Layout
 // derives it from the key.
@@ -62,29 +65,26 @@ func (s *Session) ID() []byte {
 	return s.Record.ID
 }
 
-// TTL is how long the session's record may stay in the store from now on.
-func (s *Session) TTL() time.Duration { return s.engine.TTL(&s.Record) }
-
 // Adopt makes a record that is in the store under Key the session's.
 func (s *Session) Adopt(f *Found, left time.Duration) {
 	s.Raw, s.Record = f.Raw, f.Record
-	s.engine.identify(&s.Record, s.Key)
+	s.engine.setIDFromKey(&s.Record, s.Key)
 	if len(s.Record.ID) == 0 {
-		s.Record.ID = []byte(Digest(s.Key))
+		s.Record.ID = []byte(HashID(s.Key))
 	}
-	s.KnownAt = time.Now()
-	s.LastSeen, s.Expires = s.KnownAt, s.KnownAt.Add(left)
+	s.InStoreAt = time.Now()
+	s.LastSeen, s.Expires = s.InStoreAt, s.InStoreAt.Add(left)
 }
 
-// Forget makes it a session that nobody has stored.
-func (s *Session) Forget() {
+// Reset makes it a new session, of which nothing is stored.
+func (s *Session) Reset() {
 	s.Token, s.Key, s.Raw, s.Record = "", "", nil, record.Record{}
-	s.KnownAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
-	s.Gone, s.Renewed, s.stale = false, false, staleTokens{}
+	s.InStoreAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
+	s.Gone, s.RenewedElsewhere, s.destroyKeys = false, false, destroyKeys{}
 }
 
-// End notes that the session has ended elsewhere.
-func (s *Session) End() error {
+// NoteEnded notes that the session has ended elsewhere.
+func (s *Session) NoteEnded() error {
 	if !s.Gone {
 		s.Gone = true
 		s.app.Notice(Notice{Kind: Gone, Err: ErrGone})
@@ -92,16 +92,38 @@ func (s *Session) End() error {
 	return ErrGone
 }
 
-// staleTokens are keys behind the request's tokens that it cannot use: where a renewed session lives now, a
-// record that cannot be read, each of two valid sessions. Destroy ends what is there.
-type staleTokens struct {
-	keys  []string
-	since time.Time // when a session was known to be under the first of them
+// fetch loads what is under the session's key now. If nothing is there, the session has ended.
+func (s *Session) fetch(ctx context.Context, touch time.Duration) ([]byte, time.Duration, error) {
+	raw, left, err := s.engine.store.Load(ctx, s.app, s.Key, touch)
+	if errors.Is(err, ErrNotFound) {
+		err = s.NoteEnded()
+	}
+	return raw, left, err
 }
 
-func (t *staleTokens) add(key string, at time.Time) {
-	t.keys = append(t.keys, key)
-	if t.since.IsZero() || at.Before(t.since) {
-		t.since = at
+// openUnlessMark reads the header of what is under the session's key now. A mark there means that the session
+// was renewed elsewhere: under this token it has ended.
+func (s *Session) openUnlessMark(raw []byte) (Found, error) {
+	rec, err := s.engine.openRecord(raw)
+	if err == nil && rec.IsMark() {
+		err = s.NoteEnded()
+	}
+	return Found{Raw: raw, Record: rec}, err
+}
+
+// destroyKeys are the keys that Destroy also ends, beside the Session's: behind the request's tokens, but of
+// no use to it. Such is the key where a renewed session lives now, that of a record that cannot be read, and
+// that of each of two valid sessions.
+type destroyKeys struct {
+	keys []string
+	// since is the earliest time at which a session was known to be under one of them. It is zero exactly if
+	// keys is empty.
+	since time.Time
+}
+
+func (k *destroyKeys) add(key string, at time.Time) {
+	k.keys = append(k.keys, key)
+	if k.since.IsZero() || at.Before(k.since) {
+		k.since = at
 	}
 }

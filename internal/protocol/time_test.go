@@ -104,14 +104,14 @@ func TestTTL(t *testing.T) {
 			s := fx.loaded()
 			fx.want("error", name(row.do(fx, s)), "ok")
 			fx.want("TTLs", fx.ttls(), row.want)
-			if off := s.TTL() - time.Until(s.Expires); off != 0 {
+			if off := fx.engine.TTL(&s.Record) - time.Until(s.Expires); off != 0 {
 				fx.t.Errorf("TTL is %v off", off)
 			}
 			if off := fx.entries[s.Key].expires.Sub(s.Expires); off.Abs() > roundTrip {
 				fx.t.Errorf("Expires is %v off", off)
 			}
-			if s.LastSeen != s.KnownAt || time.Since(s.KnownAt) != 0 {
-				fx.t.Errorf("known at %v, seen at %v, now is %v", s.KnownAt, s.LastSeen, time.Now())
+			if s.LastSeen != s.InStoreAt || time.Since(s.InStoreAt) != 0 {
+				fx.t.Errorf("known at %v, seen at %v, now is %v", s.InStoreAt, s.LastSeen, time.Now())
 			}
 		})
 	}

@@ -100,11 +100,11 @@ func TestTurns(t *testing.T) {
 			results: "refused, ok", commands: "load old, swap old", given: "ax*", left: "old=axc",
 		},
 		{
-			name: "L12 the claim is applied, and the first one crashes: the copy stays", first: []compose{renew("b")}, happens: events{"mark old": crashes(true)},
+			name: "L12 the swap for the mark is applied, and the first one crashes: the copy stays", first: []compose{renew("b")}, happens: events{"mark old": crashes(true)},
 			results: "panic, ErrGone", commands: "create new, mark old, swap old", notices: "Gone", given: "a", left: "new=ab old>new",
 		},
 		{
-			name: "L12 the first one crashes before its claim: the old token is valid", first: []compose{renew("b")}, happens: events{"mark old": crashes(false)},
+			name: "L12 the first one crashes before the swap for its mark: the old token is valid", first: []compose{renew("b")}, happens: events{"mark old": crashes(false)},
 			results: "panic, ok", commands: "create new, mark old, swap old", given: "a", left: "new=ab old=ac",
 		},
 		{
@@ -114,19 +114,19 @@ func TestTurns(t *testing.T) {
 
 		// The store does not answer the first one: the second one does not ask it again.
 		{
-			name: "F10 no answer to the swap", first: b, happens: events{"swap old": down},
+			name: "F10 no answer to the swap", first: b, happens: events{"swap old": notApplied},
 			results: "ErrUnavailable unknown unconfirmed, ErrUnavailable unsent", commands: "swap old", notices: "Unavailable first, Unavailable", left: "old=a",
 		},
 		{
-			name: "F10 no answer to the copy", first: []compose{renew("b")}, happens: events{"create new": down},
+			name: "F10 no answer to the copy", first: []compose{renew("b")}, happens: events{"create new": notApplied},
 			results: "ErrUnavailable unknown, ErrUnavailable unsent", commands: "create new", notices: "Unavailable first, Unavailable", left: "old=a",
 		},
 		{
-			name: "F10 no answer to the look behind a refusal", first: []compose{refuses}, update: true, happens: events{"load old": down},
+			name: "F10 no answer to the look behind a refusal", first: []compose{refuses}, update: true, happens: events{"load old": notApplied},
 			results: "ErrUnavailable, ErrUnavailable unsent", commands: "load old", notices: "Unavailable first, Unavailable", left: "old=a",
 		},
 		{
-			name: "F10 no answer to the look after a pause", first: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "load old": down},
+			name: "F10 no answer to the look after a pause", first: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "load old": notApplied},
 			results: "ErrUnavailable, ErrUnavailable unsent", commands: "swap old, swap old, load old", notices: "Unavailable first, Unavailable", left: "old=axy",
 		},
 

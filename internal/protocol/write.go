@@ -12,36 +12,37 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// A Change is what one write brings into a stored session.
+// A Change is one write of a stored session.
 type Change struct {
 	// Composer makes the record to be stored.
 	Composer Composer
-	// RunsFunction says that Compose calls a function of the application's, as an Update does. That may
-	// take its time, so each step has the time of a save instead of all together, the change may be tried
-	// for twice as long, and what the function refuses is checked on what is stored now.
+	// RunsFunction says that Compose calls a function of the application's, as an Update does. That may take
+	// long, so each step has the time of a save instead of all together, and the change may be tried for
+	// twice as long.
 	RunsFunction bool
 	// Until is when to give up, if it is not zero.
 	Until time.Time
 }
 
-// A Composer makes of what is stored what is to be stored in its place.
+// A Composer makes the record to store from the one that is stored.
 type Composer interface {
-	// Compose is called with what the Session has loaded, or with what another request has stored; again
-	// each time another write has come in between. An error ends the write and changes nothing.
+	// Compose is called with what the Session has loaded, or with what another request has stored. It is
+	// called once more each time another write came first. An error ends the write and changes nothing.
 	Compose(found Found) (Proposal, error)
 }
 
 // A Proposal is what Compose wants to have stored.
 type Proposal struct {
-	// Record replaces the one that was found. Its Writes are the Engine's business.
+	// Record replaces the one that was found. The Engine sets its Writes.
 	Record record.Record
 	// NewToken stores it under a new token: the session is renewed.
 	NewToken bool
-	// Keep says that what was found is as it should be: nothing is written.
+	// Keep says that the record that was found stays: nothing is written.
 	Keep bool
 }
 
-// A Refusal is an error of the function that Compose has called, about what it was given.
+// A Refusal is an error of the function that Compose has called. The function may have refused a record that
+// is out of date, so Write looks whether another one is stored now, and then calls Compose with that.
 type Refusal struct{ Err error }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
@@ -66,13 +67,13 @@ func (u *Unconfirmed) In(f *Found) bool { return f.Record.HasWrite(u.Name) }
 // Last tells whether a record that was found later is just what the write has stored.
 func (u *Unconfirmed) Last(f *Found) bool { return bytes.Equal(f.Raw, u.Raw) }
 
-// Write brings a change into the store in place of the record that is there, under a new token where the
-// Proposal asks for one. Where another write has come in between, Compose is asked again; where the session
-// has ended, it stays ended. On success the Session goes by what was written.
+// Write stores a change in place of the record that is there, under a new token if the Proposal asks for one.
+// If another write came first, Compose is called again. If the session has ended, it stays ended. On success
+// the Session has what was written as its record.
 //
-// The writers of one session in this process take turns. Each hands to the next what it has written, so
-// that the next one needs one command as well. And a process with one write on its way at a time needs one
-// entry in the record to recognise that write by when its reply is lost.
+// The writers of one session in this process take turns. Each hands to the next what it has written, so that
+// the next one needs one command as well. Since a process has one write of a session on its way at a time,
+// one entry in the record is enough to recognise that write when its reply is lost.
 func (s *Session) Write(ctx context.Context, c Change) (result Result, err error) {
 	e, key := s.engine, s.Key
 	last, err := e.queue.Enter(key, 2*e.Timeout, c.Until)
@@ -80,29 +81,31 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	case errors.Is(err, queue.ErrBusy):
 		return result, s.outOfTime()
 	case err != nil:
-		return result, e.store.check(s.app, replacing, err)
+		e.store.noteUnavailable(s.app, err) // of a writer before, the only error that is handed on
+		return result, err
 	}
-	w := writing{s: s, Change: c, began: time.Now(), name: e.writeName()}
-	written := false
+	w := pendingWrite{s: s, Change: c, began: time.Now(), name: e.writeName()}
+	wrote := false
 	defer func() {
-		var down error
+		var waitersErr error
 		if errors.Is(err, ErrUnavailable) && !w.composeFailed {
-			down = fmt.Errorf("%w, as another request of this session has just found; nothing was sent", ErrUnavailable)
+			waitersErr = fmt.Errorf("%w, as another request of this session has just found; nothing was sent", ErrUnavailable)
 		}
-		e.queue.Leave(key, last, written, down)
+		e.queue.Leave(key, last, wrote, waitersErr)
 	}()
-	defer func() { // after a panic too, but not where the pending copy may be all there is
-		if !written && !w.claimUnanswered && (w.composeFailed || !errors.Is(err, ErrUnavailable)) {
-			w.drop(ctx, s)
+	// After a panic too, but not after an unanswered swap for the mark: the copy may be the only record.
+	defer func() {
+		if !wrote && !w.markUnanswered && (w.composeFailed || !errors.Is(err, ErrUnavailable)) {
+			w.deleteCopy(ctx, s)
 		}
 	}()
 
-	found := Found{Raw: s.Raw, Record: s.Record, Known: true}
-	current := false // found was read during this very write
+	found := Found{Raw: s.Raw, Record: s.Record, Own: true}
+	readInThisWrite := false // found was
 	// What the writer before has left is newer than what was loaded, unless the loaded record has its write.
-	// A Layout without names of writes cannot tell: there the swap does.
+	// Without names of writes in the record only the swap can tell.
 	if last != nil && len(s.Record.Writes[0]) > 0 && !bytes.Equal(last, s.Raw) {
-		handed, err := s.inspect(last)
+		handed, err := s.openUnlessMark(last)
 		if err != nil {
 			return result, err
 		}
@@ -110,7 +113,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 			found = handed
 		}
 	}
-	ctx, cancel := e.Detach(ctx)
+	ctx, cancel := e.SaveContext(ctx)
 	defer cancel()
 	for try := 1; ; try++ {
 		done, other, err := w.attempt(ctx, &found, try)
@@ -118,18 +121,18 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 		case done && w.result.Kept:
 			return w.result, nil
 		case done:
-			last, written = w.stored.Raw, true
+			last, wrote = w.written.Raw, true
 			w.adopt()
 			return w.result, nil
 		case err == nil: // another write came first
 			last = other
 			other, err = w.retry(ctx, other, try)
-		case !current && isRefusal(err):
+		case !readInThisWrite && isRefusal(err):
 			other, err = w.recheck(ctx, err, &found)
 		}
 		if err == nil {
-			last, current = other, true
-			found, err = s.inspect(other)
+			last, readInThisWrite = other, true
+			found, err = s.openUnlessMark(other)
 		}
 		if err != nil {
 			return w.result, err
@@ -137,33 +140,37 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	}
 }
 
-// writing is one write on its way.
-type writing struct {
+// A pendingWrite is a write that has begun and is not done.
+type pendingWrite struct {
 	s *Session
 	Change
 	began time.Time
 	name  []byte // of this write
 
-	stored Found // what the write has left under the session's old key, once it is done
+	// written is what the write has left under the session's old key. It is valid only when the write is
+	// done. For a renewal only Raw is set: the mark.
+	written Found
 
-	renewal // what it has done to give the session a new token
+	renewal // what the write has done to give the session a new token
 
 	lastRoundTrip time.Duration // what the last attempt took
-	composeFailed bool          // the last error came from Compose, so waiting writers need not fail
+	// composeFailed says that the last error came from Compose, so waiting writers need not fail. It is true
+	// while Compose runs, because Compose may panic.
+	composeFailed bool
 	result        Result
 }
 
-// attempt brings the change into the store in place of found. If it is not done, it returns what another
-// write has stored there.
-func (w *writing) attempt(ctx context.Context, found *Found, try int) (done bool, other []byte, err error) {
+// attempt stores the change in place of found. If it is not done, it returns what another write has stored
+// there.
+func (w *pendingWrite) attempt(ctx context.Context, found *Found, try int) (done bool, other []byte, err error) {
 	s, e := w.s, w.s.engine
-	sent := time.Now()
+	began := time.Now()
 	if e.TTL(&found.Record) <= 0 {
 		s.app.Notice(Notice{Kind: Expired})
 		_, _ = e.store.CompareAndDelete(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix]) // it expires soon anyway
-		return false, nil, s.End()
+		return false, nil, s.NoteEnded()
 	}
-	w.composeFailed = true // also if it panics
+	w.composeFailed = true
 	p, err := w.Composer.Compose(*found)
 	if err != nil {
 		return false, nil, err
@@ -173,87 +180,88 @@ func (w *writing) attempt(ctx context.Context, found *Found, try int) (done bool
 		w.result.Kept = true
 		return true, nil, nil
 	}
-	ctx, cancel := w.stepTime(ctx)
+	ctx, cancel := w.stepContext(ctx)
 	defer cancel()
-	defer func() { w.lastRoundTrip = time.Since(sent) }()
+	defer func() { w.lastRoundTrip = time.Since(began) }()
 	if !p.NewToken {
-		w.drop(ctx, s)
+		w.deleteCopy(ctx, s)
 		return w.swap(ctx, found, p.Record)
 	}
-	if err = w.prepare(ctx, s, p.Record); err != nil {
+	if err = w.storeCopy(ctx, s, p.Record); err != nil {
 		return false, nil, err
 	}
 	if try > 1 && ctx.Err() != nil {
 		return false, nil, s.outOfTime()
 	}
-	w.stored.Raw, done, other, err = w.claim(ctx, s, found)
+	w.written.Raw, done, other, err = w.swapForMark(ctx, s, found)
 	return done, other, err
 }
 
-// stepTime is the time of one step. A save has one time for all of them; in an Update the function takes
-// some of it, so each step has its own.
-func (w *writing) stepTime(ctx context.Context) (context.Context, context.CancelFunc) {
+// stepContext returns a context with the time of one step. A save has one time for all of them; in an Update
+// the function takes some of it, so each step has its own.
+func (w *pendingWrite) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !w.RunsFunction {
 		return ctx, func() {}
 	}
-	return w.s.engine.Detach(ctx)
+	return w.s.engine.SaveContext(ctx)
 }
 
 // timeLimit is how long the change is tried.
-func (w *writing) timeLimit() time.Duration {
+func (w *pendingWrite) timeLimit() time.Duration {
 	if w.RunsFunction {
 		return 2 * w.s.engine.Timeout
 	}
 	return w.s.engine.Timeout
 }
 
-// swap writes rec in place of found. What it finds there instead is another process's write: its own is
-// recognised by its name, if only its reply was lost.
-func (w *writing) swap(ctx context.Context, found *Found, rec record.Record) (done bool, other []byte, err error) {
+// swap writes rec in place of found. If it finds other data, it looks for its own name there: only the reply
+// may have been lost. Otherwise another write came first. A CompareAndSwap never creates a record, so a
+// session that has ended stays ended.
+func (w *pendingWrite) swap(ctx context.Context, found *Found, rec record.Record) (done bool, other []byte, err error) {
 	s, e := w.s, w.s.engine
 	rec.AddWrite(w.name)
-	next := &w.stored
+	next := &w.written
 	if next.Raw, next.Record, err = e.Seal(rec); err != nil {
 		return false, nil, err
 	}
 	ttl := e.TTL(&next.Record)
 	if ttl <= 0 { // its time ran out while Compose was running
-		return false, nil, s.End()
+		return false, nil, s.NoteEnded()
 	}
 	other, err = e.store.CompareAndSwap(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix], next.Raw, ttl)
 	switch {
 	case err == nil:
 		return true, nil, nil
 	case errors.Is(err, ErrNotFound):
-		return false, nil, s.End()
+		return false, nil, s.NoteEnded()
 	case errors.Is(err, ErrUnavailable):
 		w.result.Unconfirmed = Unconfirmed{Name: w.name, Raw: next.Raw}
-		return false, nil, unsure(err)
+		return false, nil, maybeStored(err)
 	case !errors.Is(err, ErrConflict):
 		return false, nil, err
 	}
-	there, err := e.Layout.Open(other)
-	// Where records have no names of writes, equal bytes are as good; but two Updates may write equal bytes.
-	if err == nil && there.HasWrite(w.name) || !w.RunsFunction && bytes.Equal(other, next.Raw) {
+	current, err := e.Layout.Open(other)
+	// Without names of writes in the record, equal bytes are as good. But two Updates may write equal bytes.
+	if err == nil && current.HasWrite(w.name) || !w.RunsFunction && bytes.Equal(other, next.Raw) {
 		return true, nil, nil
 	}
 	return false, other, nil
 }
 
 // adopt makes what was written the session's.
-func (w *writing) adopt() {
-	s, stored := w.s, &w.stored
-	if w.copied != nil {
-		s.Token, s.Key, stored = w.copied.token, w.copied.key, &w.copied.Found
+func (w *pendingWrite) adopt() {
+	s, found := w.s, &w.written
+	if w.copy != nil {
+		s.Token, s.Key, found = w.copy.token, w.copy.key, &w.copy.Found
 		w.result.Renewed = true
 	}
-	s.Adopt(stored, s.engine.TTL(&stored.Record))
+	s.Adopt(found, s.engine.TTL(&found.Record))
 }
 
-// recheck returns what is stored now, or the refusal if that is what the function has refused: what the
-// request had loaded may be out of date.
-func (w *writing) recheck(ctx context.Context, refusal error, found *Found) ([]byte, error) {
-	ctx, cancel := w.s.engine.Detach(ctx)
+// recheck returns what is stored now, because what the function has refused may be out of date. If it is not,
+// recheck returns the refusal.
+func (w *pendingWrite) recheck(ctx context.Context, refusal error, found *Found) ([]byte, error) {
+	ctx, cancel := w.s.engine.SaveContext(ctx)
 	defer cancel()
 	raw, _, err := w.s.fetch(ctx, 0)
 	w.composeFailed = err == nil && bytes.Equal(raw, found.Raw)
@@ -263,14 +271,14 @@ func (w *writing) recheck(ctx context.Context, refusal error, found *Found) ([]b
 	return raw, err
 }
 
-// minPause is the shortest pause that is worth a timer.
+// minPause is the shortest pause. Shorter pauses are not made: a timer costs as much.
 const minPause = 100 * time.Microsecond
 
-// retry returns what to try on: what was found, and from the second time on what is there after a pause.
-// Pauses begin at a round trip, grow, and are drawn at random, so that of several processes each gets in
-// between the others. A writer that has used half of its time pauses no more, and so comes before those that
-// have just begun.
-func (w *writing) retry(ctx context.Context, found []byte, try int) ([]byte, error) {
+// retry returns the data that the next attempt replaces: what was found, and from the second time on what is
+// there after a pause. Pauses begin at a round trip, grow, and are drawn at random, so that each process
+// finds a moment when nobody else writes. A writer that has used half of its time pauses no more, and so
+// comes before those that have just begun.
+func (w *pendingWrite) retry(ctx context.Context, found []byte, try int) ([]byte, error) {
 	end := w.began.Add(w.timeLimit())
 	if !w.Until.IsZero() && w.Until.Before(end) {
 		end = w.Until
@@ -293,13 +301,13 @@ func (w *writing) retry(ctx context.Context, found []byte, try int) ([]byte, err
 		return found, nil
 	}
 	time.Sleep(pause)
-	ctx, cancel := w.stepTime(ctx)
+	ctx, cancel := w.stepContext(ctx)
 	defer cancel()
 	found, _, err := w.s.fetch(ctx, 0)
 	return found, err
 }
 
-// outOfTime is the end of a writer whose time is up.
+// outOfTime reports that a writer's time is over.
 func (s *Session) outOfTime() error {
 	s.app.Notice(Notice{Kind: OutOfTime, Err: ErrConflict})
 	return ErrConflict

@@ -212,7 +212,7 @@ func TestWrite(t *testing.T) {
 			result: "ErrUnavailable unknown unconfirmed", commands: "swap old", notices: "Unavailable first", left: "old=ab",
 		},
 		{
-			name: "F2 the store does not answer", compose: b, happens: events{"swap old": down},
+			name: "F2 the store does not answer", compose: b, happens: events{"swap old": notApplied},
 			result: "ErrUnavailable unknown unconfirmed", commands: "swap old", notices: "Unavailable first", left: "old=a",
 		},
 		{
@@ -220,7 +220,7 @@ func TestWrite(t *testing.T) {
 			result: "ErrUnavailable unknown unconfirmed", commands: "swap old, swap old", notices: "Unavailable first", given: "a ax*", left: "old=axb",
 		},
 		{
-			name: "F2 the store does not answer after the pause", compose: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "load old": down},
+			name: "F2 the store does not answer after the pause", compose: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "load old": notApplied},
 			result: "ErrUnavailable", commands: "swap old, swap old, load old", notices: "Unavailable first", given: "a ax*", left: "old=axy",
 		},
 		{
@@ -282,7 +282,7 @@ func TestWrite(t *testing.T) {
 			result: "unreadable header", commands: "load old", left: `old="x"`,
 		},
 		{
-			name: "F2 it refuses, and the store does not answer", compose: []compose{refuses}, happens: events{"load old": down},
+			name: "F2 it refuses, and the store does not answer", compose: []compose{refuses}, happens: events{"load old": notApplied},
 			result: "ErrUnavailable", commands: "load old", notices: "Unavailable first", left: "old=a",
 		},
 	} {
@@ -318,8 +318,8 @@ func TestUnconfirmed(t *testing.T) {
 	}{
 		{name: "C10 it was applied", happens: lost, in: true, last: true},
 		{name: "C10 it was applied, and another process has written", happens: lost, then: []act{saves("x")}, in: true},
-		{name: "C10 it was not applied", happens: down},
-		{name: "C10 it was not applied, and another process has written", happens: down, then: []act{saves("x")}},
+		{name: "C10 it was not applied", happens: notApplied},
+		{name: "C10 it was not applied, and another process has written", happens: notApplied, then: []act{saves("x")}},
 		{name: "C10 it was applied and forgotten", happens: lost, then: []act{savesBy(8, 8, "x")}},
 	} {
 		inBubble(t, row.name, layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {

@@ -19,7 +19,7 @@ var (
 	ErrExists       = errors.New("sessions: key exists")
 )
 
-// A Store is a sessions.Store, where the contract is.
+// Store has the methods of sessions.Store, which documents them.
 type Store interface {
 	Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error)
 	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error
@@ -27,7 +27,7 @@ type Store interface {
 	Delete(ctx context.Context, key string) error
 }
 
-// A Layout is a sessions.Layout, where the contract is.
+// Layout has the methods of sessions.Layout, which documents them.
 type Layout interface {
 	Mint(drawn string, remembered bool) string
 	Parse(token string) (remembered, known, ok bool)
@@ -36,24 +36,24 @@ type Layout interface {
 	Seal(r record.Record) ([]byte, error)
 }
 
-// An Application is the user of a [Session]: it knows what the payload of a record means, and hears what
-// happens on the way. Its methods run in the goroutine that called the Session.
+// An Application is the user of a [Session]: it knows what the payload of a record means, and gets notice of
+// what happens. Its methods run in the goroutine that called the Session.
 type Application interface {
 	// Decode reads the payload of a record that was loaded. Its error means that the record cannot be read.
 	Decode(rec record.Record) error
-	// Adopt says that the record decoded last is the session's now.
+	// Adopt tells that the session now is the record that was decoded last.
 	Adopt()
-	// Notice hears what happened, at once: the Session is as it was at that moment.
+	// Notice is called when it happens, before the Session changes. Only Gone is set before its Notice.
 	Notice(n Notice)
 }
 
-// A Notice says that something happened that a caller learns from no result.
+// A Notice tells what happened where no result tells the caller.
 type Notice struct {
 	Kind NoticeKind
 	Err  error
-	// Record is the record concerned, if that is not the Session's.
+	// Record is the record that it is about; nil if that is the Session's.
 	Record *record.Record
-	// First says that an outage has begun with it.
+	// First says that an outage has begun.
 	First bool
 }
 
@@ -61,12 +61,14 @@ type Notice struct {
 type NoticeKind int
 
 const (
-	Unavailable  NoticeKind = iota // the store did not answer
-	Recovered                      // the store answers again
-	Expired                        // a record past its time was found and deleted
-	Undecodable                    // a record cannot be read, and was left as it is
-	TwoSessions                    // the tokens stand for two valid sessions
-	TouchSkipped                   // the store could read, but not restart the expiry
-	Gone                           // the session has ended elsewhere
-	OutOfTime                      // others kept writing until the time was up
+	_ NoticeKind = iota
+
+	Unavailable  // the store did not answer
+	Recovered    // the store answers again
+	Expired      // a record past its time was found and deleted
+	Undecodable  // a record cannot be read, and was left as it is
+	TwoSessions  // the tokens stand for two valid sessions
+	TouchSkipped // the store could read, but not restart the expiry
+	Gone         // the session has ended elsewhere
+	OutOfTime    // others kept writing until the time was up
 )
