@@ -167,7 +167,7 @@ func TestSession(t *testing.T) {
 			s := fx.session()
 			fx.want("Load", name(s.Load(fx.ctx, strings.Fields(tokens), false)), "ok")
 			if s.HasEnded() != want {
-				fx.t.Errorf("%s: over %t, want %t", tokens, s.HasEnded(), want)
+				fx.t.Errorf("%s: has ended %t, want %t", tokens, s.HasEnded(), want)
 			}
 		}
 	})

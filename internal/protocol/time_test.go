@@ -111,7 +111,7 @@ func TestTTL(t *testing.T) {
 				fx.t.Errorf("Expires is %v off", off)
 			}
 			if s.LastSeen != s.InStoreAt || time.Since(s.InStoreAt) != 0 {
-				fx.t.Errorf("known at %v, seen at %v, now is %v", s.InStoreAt, s.LastSeen, time.Now())
+				fx.t.Errorf("in the store at %v, seen at %v, now is %v", s.InStoreAt, s.LastSeen, time.Now())
 			}
 		})
 	}
