@@ -30,9 +30,10 @@ func onRedis(t *testing.T, name string, f func(t *testing.T, e *explorer)) {
 	})
 }
 
-// long is a test in a bubble that a short run leaves out.
+// long is a test in a bubble that a short run leaves out, and one with the race
+// detector, which takes several times as long.
 func long(t *testing.T, name string, f func(t *testing.T)) {
-	if !testing.Short() {
+	if !testing.Short() && !kit.RaceEnabled {
 		kit.Bubble(t, name, f)
 	}
 }

@@ -70,7 +70,7 @@ func TestCounts(t *testing.T) {
 	t.Parallel()
 	requests, each, loop := 1000, 100, 200
 	if kit.RaceEnabled {
-		each = 25
+		requests, each, loop = 400, 25, 100
 	}
 	if testing.Short() {
 		requests, each, loop = 200, 10, 50
