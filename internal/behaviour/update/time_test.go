@@ -91,35 +91,33 @@ func TestOutOfTime(t *testing.T) {
 // The client hangs up while its request stands in an Update.
 func TestClientHangsUp(t *testing.T) {
 	t.Parallel()
-	for _, step := range []string{"before CompareAndSwap", "after CompareAndSwap"} {
-		t.Run("F3 an Update completes though its client has hung up "+step, func(t *testing.T) {
-			kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
-				a := kit.NewApp(t, kit.HTTP2, kit.RedisStore(kit.MiniRedis(t)), sessions.Config{Codec: c})
-				hung, done := make(chan (<-chan struct{}), 1), make(chan error, 1)
-				a.Mux.HandleFunc("/update", func(_ http.ResponseWriter, r *http.Request) {
-					hung <- r.Context().Done()
-					done <- a.Update(r.Context(), viewed)
-				})
-				b := a.Browser().Login()
-				g := a.Store.At(step)
-				ctx, hangUp := context.WithCancel(t.Context())
-				answered := make(chan struct{})
-				go func() {
-					defer close(answered)
-					if res, err := b.Send(b.Request("GET", "/update").WithContext(ctx)); err == nil {
-						res.Body.Close()
-					}
-				}()
-				g.Wait()
-				hangUp()
-				<-<-hung
-				g.Open()
-				kit.OK(t, <-done)
-				<-answered
-				wantViews(t, a.Manager, b.Token(), 1)
+	t.Run("F3 an Update completes though its client has hung up", func(t *testing.T) {
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			a := kit.NewApp(t, kit.HTTP2, kit.RedisStore(kit.MiniRedis(t)), sessions.Config{Codec: c})
+			hung, done := make(chan (<-chan struct{}), 1), make(chan error, 1)
+			a.Mux.HandleFunc("/update", func(_ http.ResponseWriter, r *http.Request) {
+				hung <- r.Context().Done()
+				done <- a.Update(r.Context(), viewed)
 			})
+			b := a.Browser().Login()
+			g := a.Store.At("before CompareAndSwap")
+			ctx, hangUp := context.WithCancel(t.Context())
+			answered := make(chan struct{})
+			go func() {
+				defer close(answered)
+				if res, err := b.Send(b.Request("GET", "/update").WithContext(ctx)); err == nil {
+					res.Body.Close()
+				}
+			}()
+			g.Wait()
+			hangUp()
+			<-<-hung
+			g.Open()
+			kit.OK(t, <-done)
+			<-answered
+			wantViews(t, a.Manager, b.Token(), 1)
 		})
-	}
+	})
 }
 
 // hanging is a store that from some moment on does not answer swaps.
