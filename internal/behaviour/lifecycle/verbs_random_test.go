@@ -146,7 +146,7 @@ func TestVerbsAtRandom(t *testing.T) {
 	t.Run("L13 F2 whatever verbs a request runs and the store answers, the cookie, the store and the verbs agree", func(t *testing.T) {
 		first := rand.Uint64() // to be set to the seed of a failure
 		rounds := uint64(2000)
-		if testing.Short() {
+		if testing.Short() || kit.RaceEnabled {
 			rounds /= 5
 		}
 		for n := range rounds {

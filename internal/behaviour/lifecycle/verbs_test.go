@@ -115,11 +115,11 @@ func runVerb(m *sessions.Manager[kit.Session], ctx context.Context, verb string)
 	return kit.Call(m, ctx, verb)
 }
 
-// verbOrders are all orders of up to three verbs, and some long ones. A short run
-// has those of two, and fewer long ones.
+// verbOrders are all orders of up to three verbs, and some long ones. A short run,
+// and one with the race detector, has those of two, and fewer long ones.
 func verbOrders() [][]string {
 	orders, most, long := [][]string{{}}, 3, 500
-	if testing.Short() {
+	if testing.Short() || kit.RaceEnabled {
 		most, long = 2, 100
 	}
 	for from, n := 0, 0; n < most; n++ {
