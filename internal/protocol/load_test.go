@@ -237,6 +237,10 @@ func TestLoad(t *testing.T) {
 			happens:  events{"touch old": before(puts("old", rec{payload: "b", age: lifetime, by: "them.1"}))},
 			commands: "load old, touch old, delete old", notices: "Expired id", destroy: "none",
 		},
+		{
+			name: "C6 it ends just before the load", stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(ends)},
+			commands: "touch old", destroy: "none",
+		},
 		{name: "an unknown token of a class that is not known", layout: unknown, commands: "load old", destroy: "none"},
 	} {
 		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {

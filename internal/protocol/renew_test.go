@@ -36,6 +36,10 @@ func TestRenew(t *testing.T) {
 			name: "L12 the copy is not stored", compose: b, happens: events{"create new": notApplied},
 			result: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first", left: "old=a",
 		},
+		{
+			name: "an error of no type, and there is no copy", compose: b, happens: events{"create new": broken},
+			result: "an error of no type", commands: "create new", left: "old=a",
+		},
 		{name: "K7 the copy is too large", compose: []compose{renew(large)}, result: "ErrTooLarge", left: "old=a"},
 
 		// The swap for the mark.
@@ -98,6 +102,18 @@ func TestRenew(t *testing.T) {
 		},
 
 		// Another process comes first.
+		{
+			name: "C4 written before the copy: that goes along", compose: b, happens: events{"create new": before(saves("x"))},
+			result: "ok renewed", commands: "create new, mark old, swap new, mark old", given: "a ax*", left: "new=axb old>new",
+		},
+		{
+			name: "C5 renewed before the copy", compose: b, happens: events{"create new": before(renews("old", "theirs"))},
+			result: "ErrGone", commands: "create new, mark old, drop new", notices: "Gone", left: "old>theirs theirs=a",
+		},
+		{
+			name: "C15 ended before the copy", compose: b, happens: events{"create new": before(ends)},
+			result: "ErrGone", commands: "create new, mark old, drop new", notices: "Gone",
+		},
 		{
 			name: "C4 written before the swap for the mark: that goes along", compose: b, happens: events{"mark old": before(saves("x"))},
 			result: "ok renewed", commands: "create new, mark old, swap new, mark old", given: "a ax*", left: "new=axb old>new",

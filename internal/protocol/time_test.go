@@ -36,6 +36,10 @@ func TestOutOfTime(t *testing.T) {
 			result: "ErrConflict", commands: "swap old, swap old", notices: "OutOfTime", given: "a ax*", left: "old=axx", took: 2 * step, within: 2 * roundTrip,
 		},
 		{
+			name: "C11 an Update with a later deadline", only: "update", compose: b, until: time.Minute, happens: overtaken, overtaken: true,
+			result: "ErrConflict", notices: "OutOfTime", left: "old=a", took: 2 * timeout, within: step,
+		},
+		{
 			name: "C11 an Update whose deadline passes at the first try", only: "update", compose: b, until: roundTrip, happens: overtaken,
 			result: "ErrConflict", commands: "swap old", notices: "OutOfTime", left: "old=ax", took: step, within: roundTrip,
 		},

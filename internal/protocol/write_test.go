@@ -135,12 +135,38 @@ func TestWrite(t *testing.T) {
 			result: "ErrGone", commands: "swap old, swap old, load old", notices: "Gone", given: "a ax*",
 		},
 		{
+			name: "C2 ended before the third swap", compose: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "swap old #3": before(ends)},
+			result: "ErrGone", commands: "swap old, swap old, load old, swap old", notices: "Gone", given: "a ax* axy*",
+		},
+		{
+			name: "C1 ended after the swap, before its reply", compose: b, happens: events{"swap old": after(ends)},
+			commands: "swap old",
+		},
+		{
 			name: "C1 expired before the swap", compose: b, happens: events{"swap old": before(expires("old"))},
 			result: "ErrGone", commands: "swap old", notices: "Gone",
 		},
 		{
 			name: "C4 renewed before the swap", compose: b, happens: events{"swap old": before(renews("old", "theirs"))},
 			result: "ErrGone", commands: "swap old", notices: "Gone", left: "old>theirs theirs=a",
+		},
+		{
+			name: "C4 renewed after the swap, before its reply", compose: b, happens: events{"swap old": after(renews("old", "theirs"))},
+			commands: "swap old", left: "old>theirs theirs=ab",
+		},
+		{
+			name: "C4 renewed between a conflict and the next swap", compose: b, happens: events{"swap old": before(saves("x")), "swap old #2": before(renews("old", "theirs"))},
+			result: "ErrGone", commands: "swap old, swap old, load old", notices: "Gone", given: "a ax*", left: "old>theirs theirs=ax",
+		},
+		{
+			name: "C4 renewed before the look after the pause", compose: b,
+			happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "load old": before(renews("old", "theirs"))},
+			result:  "ErrGone", commands: "swap old, swap old, load old", notices: "Gone", given: "a ax*", left: "old>theirs theirs=axy",
+		},
+		{
+			name: "C4 renewed before the third swap", compose: b,
+			happens: events{"swap old": before(saves("x")), "swap old #2": before(saves("y")), "swap old #3": before(renews("old", "theirs"))},
+			result:  "ErrGone", commands: "swap old, swap old, load old, swap old, load old", notices: "Gone", given: "a ax* axy*", left: "old>theirs theirs=axy",
 		},
 		{
 			name: "C4 K4 renewed before the swap by a newer build", compose: b, happens: events{"swap old": before(puts("old", rec{successor: "theirs", version: 2, by: "them.1"}))},
@@ -180,6 +206,10 @@ func TestWrite(t *testing.T) {
 		{
 			name: "C10 applied, renewed twice, repeated", compose: b, happens: events{"swap old": repeated(renews("old", "theirs"), renews("theirs", "last"))},
 			commands: "swap old", left: "last=ab old>theirs theirs>last",
+		},
+		{
+			name: "C10 applied, written, renewed, and written under the new token, repeated", compose: b, happens: events{"swap old": repeated(saves("x"), renews("old", "theirs"), savesAt("theirs", "y"))},
+			commands: "swap old", left: "old>theirs theirs=abxy",
 		},
 		{
 			name: "C1 applied, ended, repeated", compose: b, happens: events{"swap old": repeated(ends)},

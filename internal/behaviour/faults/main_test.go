@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	kit.Parallel(24) // they wait for servers that are silent
+	kit.Parallel(32) // they wait for servers that are silent
 	kit.Main(m)
 }
 

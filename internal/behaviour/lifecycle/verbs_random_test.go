@@ -145,7 +145,11 @@ func TestVerbsAtRandom(t *testing.T) {
 	t.Parallel()
 	t.Run("L13 F2 whatever verbs a request runs and the store answers, the cookie, the store and the verbs agree", func(t *testing.T) {
 		first := rand.Uint64() // to be set to the seed of a failure
-		for n := range uint64(2000) {
+		rounds := uint64(2000)
+		if testing.Short() || kit.RaceEnabled {
+			rounds /= 5
+		}
+		for n := range rounds {
 			seed := first + n
 			q := newRandomRequest(t, seed)
 			if wrong := q.run(); len(wrong) > 0 {

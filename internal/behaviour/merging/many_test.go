@@ -154,23 +154,6 @@ func TestManyWriters(t *testing.T) {
 		})
 }
 
-// In one process a writer is handed what the one before it has written: neither
-// of the two reads the store again.
-func TestHandedOn(t *testing.T) {
-	t.Parallel()
-	kit.EachBubble(t, "C7 two saves of one process that meet take one command each", func(t *testing.T, c sessions.Codec) {
-		p := open(t, setup{kit.Memory(), c, c, true}, sessions.Config{}, wideBase)
-		first, one := p.load(t, nil)
-		second, two := p.load(t, nil)
-		one.F01, two.F02 = "one", "two"
-		p.inTurn(t, func() { kit.OK(t, p.here.Save(first)) }, func() { kit.OK(t, p.here.Save(second)) })
-		p.store.WantCalls(t, "two saves", "CompareAndSwap CompareAndSwap")
-		merged := wide{F00: "base", F01: "one", F02: "two"}
-		want(t, "stored", p.stored(t), merged)
-		want(t, "*T", *two, merged)
-	})
-}
-
 // inTurn lets second begin when first stands before its swap, and waits for both.
 func (p *pair[T]) inTurn(t *testing.T, first, second func()) {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,18 +33,25 @@ func eachOnRedis(t *testing.T, f func(t *testing.T, s setup)) {
 	eachRedis(t, func(t *testing.T, store sessions.Store) { eachOn(t, store, f) })
 }
 
-// eachRedis runs a test on miniredis and, unless time is short, on a real server:
-// both at once.
+// A patient store is one that a busy machine does not make fail, like [kit.RedisStore].
+type patient struct{ sessions.Store }
+
+func (patient) Timeout() time.Duration { return 20 * time.Second }
+
+// eachRedis runs a test on miniredis and on a real server, both at once. A short run,
+// and one with the race detector, is in memory: what is merged is the same everywhere.
 func eachRedis(t *testing.T, f func(t *testing.T, store sessions.Store)) {
-	on := func(t *testing.T, rdb *redis.Client) {
-		t.Parallel()
-		f(t, kit.RedisStore(rdb))
-	}
-	if testing.Short() {
-		t.Run("miniredis", func(t *testing.T) { on(t, kit.MiniRedis(t)) })
+	if testing.Short() || kit.RaceEnabled {
+		t.Run("memory", func(t *testing.T) {
+			t.Parallel()
+			f(t, patient{kit.Memory()})
+		})
 		return
 	}
-	kit.EachRedis(t, on)
+	kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
+		t.Parallel()
+		f(t, kit.RedisStore(rdb))
+	})
 }
 
 func eachOn(t *testing.T, store sessions.Store, f func(t *testing.T, s setup)) {

@@ -253,23 +253,21 @@ func TestWithoutFields(t *testing.T) {
 
 func TestPolicyAndTheEnd(t *testing.T) {
 	t.Parallel()
-	eachOnRedis(t, func(t *testing.T, s setup) {
-		for name, policy := range policies {
-			for _, row := range []struct {
-				end, verb   string
-				live, marks int
-			}{{"destroyed", "Destroy", 0, 0}, {"renewed", "Renew", 1, 1}} {
-				t.Run("C12 C1 under the policy "+name+" a save of a session that was "+row.end+" meanwhile is ErrGone", func(t *testing.T) {
-					p := open(t, s, sessions.Config{OnConflict: policy}, ann)
-					ctx, live := p.load(t, func(s *kit.Session) { s.Flash = "theirs" })
-					kit.Verb(t, p.there, p.token, row.verb)
-					live.Views = 2
-					kit.WantErr(t, "Save", p.here.Save(ctx), sessions.ErrGone)
-					p.wantLeft(t, row.live, row.marks)
-				})
-			}
+	for name, policy := range policies {
+		for _, row := range []struct {
+			end, verb   string
+			live, marks int
+		}{{"destroyed", "Destroy", 0, 0}, {"renewed", "Renew", 1, 1}} {
+			t.Run("C12 C1 under the policy "+name+" a save of a session that was "+row.end+" meanwhile is ErrGone", func(t *testing.T) {
+				p := open(t, setup{kit.Memory(), sessions.JSON{}, sessions.JSON{}, false}, sessions.Config{OnConflict: policy}, ann)
+				ctx, live := p.load(t, func(s *kit.Session) { s.Flash = "theirs" })
+				kit.Verb(t, p.there, p.token, row.verb)
+				live.Views = 2
+				kit.WantErr(t, "Save", p.here.Save(ctx), sessions.ErrGone)
+				p.wantLeft(t, row.live, row.marks)
+			})
 		}
-	})
+	}
 
 	t.Run("C12 New refuses a policy that there is not", func(t *testing.T) {
 		for _, policy := range []sessions.ConflictPolicy{-1, 3} {

@@ -8,9 +8,9 @@ import (
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-// A renewal has several steps, and at each another process may save under the
-// old token. Nothing of that is lost: it has been merged when the swap goes
-// through, or it finds that the token is dead.
+// Another process may save under the old token while a renewal is under way.
+// Nothing of that is lost: it has been merged when the swap goes through, or it
+// finds that the token is dead. internal/protocol has the steps.
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	edits := map[string]func(*wide){
@@ -22,29 +22,27 @@ func TestRenew(t *testing.T) {
 			return // in one process they take turns
 		}
 		for _, verb := range []string{"Renew", "SignIn"} {
-			for _, step := range []string{"after Load", "before Create", "after Create", "before CompareAndSwap"} {
-				for how, edit := range edits {
-					t.Run(fmt.Sprintf("C7 %s %s takes in what another process saves %s", verb, how, step), func(t *testing.T) {
-						p := open(t, s, sessions.Config{}, func(s *wide) { s.F00, s.F40 = "base", "base" })
-						p.meanwhile(step, 1, func() { p.edit(t, func(s *wide) { s.F02, s.F40 = "theirs", "" }) })
-						ctx, live := p.load(t, nil)
-						id := p.here.Info(ctx).ID
-						edit(live)
-						kit.Must(t, p.call(ctx, verb, nil))
+			for how, edit := range edits {
+				t.Run(fmt.Sprintf("C7 %s %s takes in what another process saves before its claim", verb, how), func(t *testing.T) {
+					p := open(t, s, sessions.Config{}, func(s *wide) { s.F00, s.F40 = "base", "base" })
+					p.meanwhile("before CompareAndSwap", 1, func() { p.edit(t, func(s *wide) { s.F02, s.F40 = "theirs", "" }) })
+					ctx, live := p.load(t, nil)
+					id := p.here.Info(ctx).ID
+					edit(live)
+					kit.Must(t, p.call(ctx, verb, nil))
 
-						merged := wide{F00: "base", F02: "theirs"}
-						edit(&merged)
-						want(t, "*T", *live, merged)
-						p.token = p.tokenAfter(t, ctx, verb)
-						want(t, "stored", p.stored(t), merged)
-						want(t, "the ID", p.here.Info(ctx).ID, id)
-						live.F03 = "later"
-						kit.Must(t, p.here.Save(ctx))
-						merged.F03 = "later"
-						want(t, "after a later save stored", p.stored(t), merged)
-						p.wantLeft(t, 1, 1)
-					})
-				}
+					merged := wide{F00: "base", F02: "theirs"}
+					edit(&merged)
+					want(t, "*T", *live, merged)
+					p.token = p.tokenAfter(t, ctx, verb)
+					want(t, "stored", p.stored(t), merged)
+					want(t, "the ID", p.here.Info(ctx).ID, id)
+					live.F03 = "later"
+					kit.Must(t, p.here.Save(ctx))
+					merged.F03 = "later"
+					want(t, "after a later save stored", p.stored(t), merged)
+					p.wantLeft(t, 1, 1)
+				})
 			}
 
 			t.Run("C8 "+verb+" and another save of one field keep the later one's, and tell", func(t *testing.T) {
@@ -62,39 +60,35 @@ func TestRenew(t *testing.T) {
 				want(t, "the list of events", got, []string{"conflict [F01]", "merged [F02]", kind.String() + " []"})
 			})
 		}
+	})
 
-		// Others save before each of so many swaps: a renewal swaps the record of
-		// its copy too.
-		for verb, swaps := range map[string]int{"Renew": 9, "SignIn": 9, "Save": 5} {
-			name := verb
-			if verb == "Save" {
-				name = "a save"
-			}
-			t.Run("C7 "+name+" takes in what five others save, one after the other", func(t *testing.T) {
-				p := open(t, s, sessions.Config{}, wideBase)
-				ctx, live := p.load(t, nil)
-				n := 0
-				p.meanwhile("before CompareAndSwap", swaps, func() {
-					if n++; n <= 5 {
-						p.edit(t, func(s *wide) { s.field(10 + n).SetString("theirs") })
-					}
-				})
-				live.F01 = "mine"
-				kit.Must(t, p.call(ctx, verb, nil))
-				merged := wide{F00: "base", F01: "mine", F11: "theirs", F12: "theirs", F13: "theirs", F14: "theirs", F15: "theirs"}
-				p.token = p.tokenAfter(t, ctx, verb)
-				want(t, "stored", p.stored(t), merged)
-				want(t, "*T", *live, merged)
-				if verb == "Save" {
-					live.F02 = "later"
-					kit.Must(t, p.here.Save(ctx))
-					merged.F02 = "later"
-					want(t, "after a later save stored", p.stored(t), merged)
-					p.wantLeft(t, 1, 0)
-				} else {
-					p.wantLeft(t, 1, 1)
+	// Others save before each of so many swaps: a renewal swaps the record of
+	// its copy too.
+	for verb, swaps := range map[string]int{"Renew": 9, "Save": 5} {
+		kit.EachBubble(t, "C7 "+verb+" takes in what five others save, one after the other", func(t *testing.T, c sessions.Codec) {
+			p := open(t, setup{kit.Memory(), c, c, false}, sessions.Config{}, wideBase)
+			ctx, live := p.load(t, nil)
+			n := 0
+			p.meanwhile("before CompareAndSwap", swaps, func() {
+				if n++; n <= 5 {
+					p.edit(t, func(s *wide) { s.field(10 + n).SetString("theirs") })
 				}
 			})
-		}
-	})
+			live.F01 = "mine"
+			kit.Must(t, p.call(ctx, verb, nil))
+			merged := wide{F00: "base", F01: "mine", F11: "theirs", F12: "theirs", F13: "theirs", F14: "theirs", F15: "theirs"}
+			p.token = p.tokenAfter(t, ctx, verb)
+			want(t, "stored", p.stored(t), merged)
+			want(t, "*T", *live, merged)
+			if verb == "Save" {
+				live.F02 = "later"
+				kit.Must(t, p.here.Save(ctx))
+				merged.F02 = "later"
+				want(t, "after a later save stored", p.stored(t), merged)
+				p.wantLeft(t, 1, 0)
+			} else {
+				p.wantLeft(t, 1, 1)
+			}
+		})
+	}
 }

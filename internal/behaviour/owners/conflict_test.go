@@ -18,12 +18,13 @@ var policies = map[string]sessions.ConflictPolicy{
 	"merge": sessions.ConflictMerge, "last write": sessions.ConflictLastWrite, "reject": sessions.ConflictReject,
 }
 
-// steps are those of a change of owner at which another process may act.
-var steps = []string{"after Load", "before Create", "after Create", "before CompareAndSwap"}
+// claim is the step of a change of owner before which another process acts: it is
+// that of a renewal, the other ones are in internal/protocol.
+const claim = "before CompareAndSwap"
 
-// meanwhile lets the other process save a note at a step of mine.
-func (p *processes) meanwhile(step, token string) {
-	p.at(step, 1, func() error {
+// meanwhile lets the other process save a note before the claim of mine.
+func (p *processes) meanwhile(token string) {
+	p.at(claim, 1, func() error {
 		kit.Edit(p.t, p.other, token, func(s *session) { s.Note = "theirs" })
 		return nil
 	})
@@ -41,43 +42,41 @@ func (p *processes) commit(token string, f func(ctx context.Context) error) (res
 }
 
 // Another process has written the session, and changed no owner, while this
-// one's owner changes: it is a sign-in still, whichever step it stands at.
+// one's owner changes: it is a sign-in still.
 func TestChangeMeetsSave(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"merge", "last write"} {
 		each(t, sessions.Config{OnConflict: policies[policy]}, func(row func(name string, f func(t *testing.T, p *processes))) {
-			for _, step := range steps {
-				for _, save := range append(slices.Clone(plain), "Renew") {
-					row(fmt.Sprintf("C4 C7 %s by %s changes the owner, another process saves %s", save, policy, step), func(t *testing.T, p *processes) {
-						old := p.seed(session{})
-						p.meanwhile(step, old)
-						res := p.visit(old, func(ctx context.Context, _ *session) { kit.Must(t, save.run(p.mine, ctx, to("ann"))) })
-						p.wantEnded(old)
-						s, i := p.found(kit.TokenOf(res.Header))
-						if s.User != "ann" || s.Views != 1 || i.Owner != "ann" || i.ID != kit.HandID {
-							t.Fatalf("status %d, and the new token finds %+v of %q", res.StatusCode, s, i.Owner)
-						}
-						if !restarted(i.CreatedAt) || !restarted(i.AuthenticatedAt) {
-							t.Errorf("created %v, authenticated %v; it began %v", i.CreatedAt, i.AuthenticatedAt, seeded)
-						}
-						if kinds := p.events.Kinds(); !slices.Contains(kinds, sessions.EventSignedIn) || slices.Contains(kinds, sessions.EventSaved) {
-							t.Errorf("events %v", kinds)
-						}
-						if live, _ := p.inner.Left(t); live != 1 {
-							t.Errorf("%d sessions", live)
-						}
-						if merged := s.Note == "theirs"; merged != (policy == "merge" || save == "Update") {
-							t.Errorf("the other one's note: %q", s.Note)
-						}
-					})
-				}
+			for _, save := range append(slices.Clone(plain), "Renew") {
+				row(fmt.Sprintf("C4 C7 %s by %s changes the owner, another process saves before the claim", save, policy), func(t *testing.T, p *processes) {
+					old := p.seed(session{})
+					p.meanwhile(old)
+					res := p.visit(old, func(ctx context.Context, _ *session) { kit.Must(t, save.run(p.mine, ctx, to("ann"))) })
+					p.wantEnded(old)
+					s, i := p.found(kit.TokenOf(res.Header))
+					if s.User != "ann" || s.Views != 1 || i.Owner != "ann" || i.ID != kit.HandID {
+						t.Fatalf("status %d, and the new token finds %+v of %q", res.StatusCode, s, i.Owner)
+					}
+					if !restarted(i.CreatedAt) || !restarted(i.AuthenticatedAt) {
+						t.Errorf("created %v, authenticated %v; it began %v", i.CreatedAt, i.AuthenticatedAt, seeded)
+					}
+					if kinds := p.events.Kinds(); !slices.Contains(kinds, sessions.EventSignedIn) || slices.Contains(kinds, sessions.EventSaved) {
+						t.Errorf("events %v", kinds)
+					}
+					if live, _ := p.inner.Left(t); live != 1 {
+						t.Errorf("%d sessions", live)
+					}
+					if merged := s.Note == "theirs"; merged != (policy == "merge" || save == "Update") {
+						t.Errorf("the other one's note: %q", s.Note)
+					}
+				})
 			}
 		})
 	}
 	each(t, sessions.Config{OnConflict: sessions.ConflictReject}, func(row func(name string, f func(t *testing.T, p *processes))) {
 		row("C12 a change of owner that is rejected leaves no copy and the token as it was", func(t *testing.T, p *processes) {
 			old := p.seed(session{})
-			p.meanwhile("before CompareAndSwap", old)
+			p.meanwhile(old)
 			res := p.visit(old, func(_ context.Context, s *session) { s.User = "ann" })
 			if res.StatusCode != http.StatusConflict || kit.TokenOf(res.Header) != "" {
 				t.Errorf("%d, cookie %q", res.StatusCode, res.Header["Set-Cookie"])
@@ -125,7 +124,7 @@ func TestStoredOwnerIsAnother(t *testing.T) {
 						token := p.seed(session{User: from})
 						older := kit.New[unowned](t, p.inner, sessions.Config{Codec: p.codec})
 						var became string
-						p.at("before CompareAndSwap", 1, func() error {
+						p.at(claim, 1, func() error {
 							kit.Edit(t, older, token, func(s *unowned) { s.User = "bob" })
 							became = p.under(token)
 							return nil
@@ -153,25 +152,23 @@ func TestStoredOwnerIsAnother(t *testing.T) {
 func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	each(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
-		for _, step := range steps {
-			for _, save := range saves {
-				row(fmt.Sprintf("C5 C14 ann by %s, and bob signs in elsewhere %s", save, step), func(t *testing.T, p *processes) {
-					old := p.seed(session{})
-					var bobs string
-					p.at(step, 1, func() error {
-						bobs = kit.Edit(t, p.other, old, func(s *session) { s.User = "bob" })
-						return nil
-					})
-					res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to("ann")) })
-					if !errors.Is(err, sessions.ErrGone) || kit.TokenOf(res.Header) != "" {
-						t.Errorf("ann's: %v, cookie %q, want ErrGone and none", err, res.Header["Set-Cookie"])
-					}
-					if s, i := p.found(bobs); s.User != "bob" || i.Owner != "bob" {
-						t.Errorf("bob's token finds %+v of %q", s, i.Owner)
-					}
-					p.wantLeft(1, 1)
+		for _, save := range saves {
+			row(fmt.Sprintf("C5 C14 ann by %s, and bob signs in elsewhere before the claim", save), func(t *testing.T, p *processes) {
+				old := p.seed(session{})
+				var bobs string
+				p.at(claim, 1, func() error {
+					bobs = kit.Edit(t, p.other, old, func(s *session) { s.User = "bob" })
+					return nil
 				})
-			}
+				res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to("ann")) })
+				if !errors.Is(err, sessions.ErrGone) || kit.TokenOf(res.Header) != "" {
+					t.Errorf("ann's: %v, cookie %q, want ErrGone and none", err, res.Header["Set-Cookie"])
+				}
+				if s, i := p.found(bobs); s.User != "bob" || i.Owner != "bob" {
+					t.Errorf("bob's token finds %+v of %q", s, i.Owner)
+				}
+				p.wantLeft(1, 1)
+			})
 		}
 		row("C5 of eight at once, two in each of four processes, one is signed in", func(t *testing.T, p *processes) {
 			old := p.seed(session{})

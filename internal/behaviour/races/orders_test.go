@@ -30,7 +30,16 @@ func onRedis(t *testing.T, name string, f func(t *testing.T, e *explorer)) {
 	})
 }
 
-// Several renewals at once leave one session that somebody has the token of.
+// long is a test in a bubble that a short run leaves out, and one with the race
+// detector, which takes several times as long.
+func long(t *testing.T, name string, f func(t *testing.T)) {
+	if !testing.Short() && !kit.RaceEnabled {
+		kit.Bubble(t, name, f)
+	}
+}
+
+// Several renewals at once leave one session that somebody has the token of. What one fault of the simple
+// kinds does to two of them is in internal/protocol, like every order without a fault.
 func TestRenewalsAtOnce(t *testing.T) {
 	t.Parallel()
 	// check is what holds after every run. It returns the number of copies that
@@ -57,13 +66,6 @@ func TestRenewalsAtOnce(t *testing.T) {
 		}
 		return e.records(t) - len(live), signedOut
 	}
-	// without is check where there was no fault.
-	without := func(t *testing.T, e *explorer) {
-		t.Helper()
-		if orphans, signedOut := check(t, e); orphans != 0 || signedOut {
-			t.Errorf("without a fault: %d copies that nobody has a token for, signed out: %t", orphans, signedOut)
-		}
-	}
 	// explore returns in how many runs of two renewals the visitor has been signed out.
 	explore := func(t *testing.T, e *explorer) (signedOut, runs int) {
 		t.Helper()
@@ -80,28 +82,8 @@ func TestRenewalsAtOnce(t *testing.T) {
 	}
 
 	for where, same := range inProcesses {
-		kit.EachBubble(t, "C5 two renewals in every order, "+where, func(t *testing.T, c sessions.Codec) {
-			e := newExplorer(t, c, 2, same, nil)
-			for _, pair := range [][]string{{"/renew", "/renew"}, {"/renew", "/signin-known"}} {
-				wins := map[string]int{}
-				runs := e.all(t, func() {
-					e.play(t, pair...)
-					without(t, e)
-					for _, r := range e.requests {
-						if r.cookie != nil {
-							wins[r.name]++
-						}
-					}
-				})
-				t.Logf("%v: %d orders; won by %v", pair, runs, wins)
-				if len(wins) != 2 {
-					t.Errorf("one of two never wins: %v", wins)
-				}
-			}
-		})
-
-		kit.Bubble(t, "C5 two renewals in every order with one fault at every step, "+where, func(t *testing.T) {
-			for _, f := range allFaults {
+		kit.Bubble(t, "C5 two renewals in every order with one fault that lasts at every step, "+where, func(t *testing.T) {
+			for _, f := range []fault{lostReplies, delayed} {
 				e := newExplorer(t, sessions.JSON{}, 2, same, nil)
 				e.budget, e.faults = 1, []fault{f}
 				if signedOut, runs := explore(t, e); signedOut > 0 && f != lostReplies {
@@ -111,7 +93,7 @@ func TestRenewalsAtOnce(t *testing.T) {
 		})
 	}
 
-	kit.Bubble(t, "C5 two renewals in every order with two lost replies", func(t *testing.T) {
+	long(t, "C5 two renewals in every order with two lost replies", func(t *testing.T) {
 		e := newExplorer(t, sessions.JSON{}, 2, false, nil)
 		e.budget, e.faults = 2, []fault{lostReply, repeated}
 		if signedOut, runs := explore(t, e); signedOut > 0 {
@@ -146,7 +128,9 @@ func TestRenewalsAtOnce(t *testing.T) {
 	onRedis(t, "C5 two renewals in every order", func(t *testing.T, e *explorer) {
 		e.all(t, func() {
 			e.play(t, "/renew", "/renew")
-			without(t, e)
+			if orphans, signedOut := check(t, e); orphans != 0 || signedOut {
+				t.Errorf("without a fault: %d copies that nobody has a token for, signed out: %t", orphans, signedOut)
+			}
 		})
 	})
 
@@ -200,25 +184,22 @@ func TestDestroyAmongRenewals(t *testing.T) {
 		}
 	}
 	for where, same := range inProcesses {
-		kit.Bubble(t, "C15 C16 Destroy and Renew in every order, "+where, func(t *testing.T) {
+		kit.Bubble(t, "C15 C16 Destroy and other verbs in every order, "+where, func(t *testing.T) {
 			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
-			for _, path := range []string{"/renew", "/signin-known", "/renew-renew", "/renew-save", "/save-renew", "/save-known", "/touch", "/reload", "/destroy"} {
+			for _, path := range []string{"/signin-known", "/renew-save", "/touch", "/reload", "/destroy"} {
 				explore(t, e, "/destroy", path)
 			}
 		})
-		kit.Bubble(t, "C15 Destroy and Renew in every order with one fault at every step, "+where, func(t *testing.T) {
+		kit.Bubble(t, "C15 Destroy and Renew in every order with one fault that lasts at every step, "+where, func(t *testing.T) {
 			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
-			e.budget, e.faults = 1, allFaults
+			e.budget, e.faults = 1, []fault{lostReplies, delayed}
 			explore(t, e, "/destroy", "/renew")
 		})
 	}
-	kit.Bubble(t, "C1 Destroy and a save in every order with two faults", func(t *testing.T) {
+	long(t, "C1 Destroy and a save in every order with two faults", func(t *testing.T) {
 		e := newExplorer(t, sessions.JSON{}, 2, false, nil)
 		e.budget, e.faults = 2, allFaults
 		explore(t, e, "/destroy", "/save-known")
-	})
-	kit.Bubble(t, "C15 Destroy and two renewals in every order", func(t *testing.T) {
-		explore(t, newExplorer(t, sessions.MsgPack{}, 3, false, nil), "/destroy", "/renew", "/renew")
 	})
 	onRedis(t, "C15 C16 Destroy and Renew in every order", func(t *testing.T, e *explorer) { explore(t, e, "/destroy", "/renew") })
 }

@@ -68,12 +68,12 @@ func (c *crowd) release() {
 
 func TestCounts(t *testing.T) {
 	t.Parallel()
-	requests, each := 1000, 100
-	if testing.Short() {
-		requests = 200
+	requests, each, loop := 1000, 100, 200
+	if kit.RaceEnabled {
+		requests, each, loop = 400, 25, 100
 	}
-	if testing.Short() || kit.RaceEnabled {
-		each = 25
+	if testing.Short() {
+		requests, each, loop = 200, 10, 50
 	}
 
 	eachServer(t, "C9 a thousand requests at once in four processes that update a counter count exactly", func(t *testing.T, rdb *redis.Client, c sessions.Codec) {
@@ -160,14 +160,13 @@ func TestCounts(t *testing.T) {
 	})
 
 	eachServer(t, "C9 Updates in tight loops, each in one request of its own process, count exactly", func(t *testing.T, rdb *redis.Client, c sessions.Codec) {
-		const each = 200
 		two := processes(t, 2, rdb, c)
 		token := kit.MustRequest(t, two[0], "", kit.Put(two[0], "ann"))
 		var all sync.WaitGroup
 		for _, m := range two {
 			all.Go(func() {
 				_, err := kit.Request(t.Context(), m, token, func(ctx context.Context) error {
-					for range each {
+					for range loop {
 						if err := m.Update(ctx, viewed); err != nil {
 							return err
 						}
@@ -178,12 +177,13 @@ func TestCounts(t *testing.T) {
 			})
 		}
 		all.Wait()
-		wantViews(t, two[0], token, 2*each)
+		wantViews(t, two[0], token, 2*loop)
 	})
 
 	for _, kind := range []string{"stored", "new"} {
 		eachServer(t, "C9 Updates by sixteen goroutines of one request go one by one and count exactly, for a session that is "+kind, func(t *testing.T, rdb *redis.Client, c sessions.Codec) {
-			const goroutines, each = 16, 20
+			const goroutines = 16
+			each := loop / 10
 			rdb.FlushAll(t.Context())
 			m, token := processes(t, 1, rdb, c)[0], ""
 			if kind == "stored" {
@@ -230,7 +230,7 @@ func TestLoops(t *testing.T) {
 	t.Run("C9 four processes on one server in tight loops, and nobody gets ErrConflict", func(t *testing.T) {
 		span := 2 * time.Second
 		if testing.Short() {
-			span /= 4
+			span /= 20
 		}
 		rdb := redistest.Start(t).Client(t)
 		var runners []*runner

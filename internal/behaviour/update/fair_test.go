@@ -89,6 +89,9 @@ func TestFairness(t *testing.T) {
 		{"three that write at even intervals", 3, even},
 		{"three that write at random intervals", 3, random},
 	} {
+		if (testing.Short() || kit.RaceEnabled) && row.quick == 1 {
+			continue
+		}
 		kit.Bubble(t, "C9 a process with a slow connection gets its turn beside "+row.name, func(t *testing.T) {
 			store := kit.Memory()
 			open := func(way time.Duration) *sessions.Manager[kit.Session] {

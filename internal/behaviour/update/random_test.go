@@ -350,9 +350,9 @@ func (q *modelled) run() {
 func TestAmongVerbsAtRandom(t *testing.T) {
 	t.Parallel()
 	t.Run("L13 C9 Updates, verbs and changes of one request, in any order and beside those of another process, do what a model of them does", func(t *testing.T) {
-		rounds := uint64(5000)
+		rounds := uint64(2500)
 		if testing.Short() || kit.RaceEnabled {
-			rounds /= 10
+			rounds /= 5
 		}
 		first := rand.Uint64() // to be set to the seed of a failure
 		for n := range rounds {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
 	"sync"
@@ -83,52 +82,6 @@ func TestFunctionRefuses(t *testing.T) {
 		}
 	})
 
-	// In each the first of two takes the last one, and five more come before its
-	// reply does: the second has loaded before, or after.
-	for _, row := range []struct {
-		name  string
-		fresh bool
-	}{
-		{"C9 fn never sees what is older than what its request has loaded: the reply to the write before it was late", true},
-		{"C9 an fn that refuses what the writer before has left is asked on what is stored when Update is called", false},
-	} {
-		eachPairInABubble(t, row.name, func(t *testing.T, p *pair[state]) {
-			first, _ := p.load()
-			second, s := p.load()
-			one, two := p.inTurn(func() error { return p.mine.Update(first, buy) }, func() {
-				p.elsewhere(func(s *state) { s.Views = 5 })
-				if row.fresh {
-					second, s = p.load()
-				}
-			}, func() error {
-				return p.mine.Update(second, func(u *state) error {
-					if row.fresh && u.Views != 5 {
-						t.Errorf("fn sees %d, and its request has loaded 5", u.Views)
-					}
-					return buy(u)
-				})
-			})
-			kit.OK(t, one)
-			kit.OK(t, two)
-			if s.Views != 4 || p.stored().Views != 4 {
-				t.Errorf("*T has %d, stored are %d, want 4", s.Views, p.stored().Views)
-			}
-		})
-	}
-
-	eachPairInABubble(t, "C9 L10 an fn that refuses what the writer before has left of a session destroyed since is answered ErrGone", func(t *testing.T, p *pair[state]) {
-		first, _ := p.load()
-		second, _ := p.load()
-		one, two := p.inTurn(
-			func() error { return p.mine.Update(first, buy) },
-			func() { kit.Verb(t, p.other, p.token, "Destroy") },
-			func() error { return p.mine.Update(second, buy) })
-		kit.OK(t, one)
-		if !errors.Is(two, sessions.ErrGone) || errors.Is(two, errSoldOut) {
-			t.Errorf("Update = %v, want ErrGone", two)
-		}
-	})
-
 	eachPairInABubble(t, "C9 no Update that begins after a restock is refused, though the queue of those who refuse never empties", func(t *testing.T, p *pair[state]) {
 		slowly := func(u *state) error {
 			time.Sleep(2 * time.Millisecond)
@@ -182,55 +135,27 @@ func (s *owned) SessionOwner() string { return s.User }
 
 func TestNoCopyIsLeft(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func() error{
-		"panics":                            func() error { panic("mine") },
-		"ends its goroutine":                func() error { runtime.Goexit(); return nil },
-		"returns an error":                  func() error { return io.EOF },
-		"returns an error like the store's": func() error { return sessions.ErrUnavailable },
-	} {
-		t.Run("L12 C9 an fn that has set an owner and "+name+" when it is called again leaves no copy behind", func(t *testing.T) {
-			kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
-				inner := &kit.Store{Store: kit.Memory()}
-				p := newPair(t, inner, sessions.Config{Codec: c}, owned{Views: 1})
-				ctx, _ := p.load()
-				calls := 0
-				kit.Contain(func() {
-					_ = p.mine.Update(ctx, func(s *owned) error {
-						if calls++; calls == 2 {
-							return end()
-						}
-						p.elsewhere(func(s *owned) { s.Views++ })
-						s.User = "ann"
-						return nil
-					})
+	t.Run("L12 C9 an fn that has set an owner and ends its goroutine when it is called again leaves no copy behind", func(t *testing.T) {
+		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+			inner := &kit.Store{Store: kit.Memory()}
+			p := newPair(t, inner, sessions.Config{Codec: c}, owned{Views: 1})
+			ctx, _ := p.load()
+			calls := 0
+			kit.Contain(func() {
+				_ = p.mine.Update(ctx, func(s *owned) error {
+					if calls++; calls == 2 {
+						runtime.Goexit()
+					}
+					p.elsewhere(func(s *owned) { s.Views++ })
+					s.User = "ann"
+					return nil
 				})
-				if live, marks := inner.Left(t); calls != 2 || live != 1 || marks != 0 {
-					t.Errorf("%d records and %d marks after %d calls, want the one of before", live, marks, calls)
-				}
-				p.want(owned{Views: 2})
 			})
-		})
-	}
-}
-
-func TestFunctionPastTheLifetime(t *testing.T) {
-	kit.EachBubble(t, "L6 L7 an fn that returns after the Lifetime stores nothing: ErrGone, and no key without a TTL", func(t *testing.T, c sessions.Codec) {
-		store := &kit.Store{Store: kit.Memory()}
-		m := kit.New[kit.Session](t, store, sessions.Config{Codec: c, IdleTimeout: time.Hour, Lifetime: time.Hour})
-		ctx, _ := kit.Load(t, m, kit.MustRequest(t, m, "", kit.Put(m, "ann")))
-		time.Sleep(time.Hour - 10*time.Millisecond)
-		kit.WantErr(t, "Update", m.Update(ctx, func(s *kit.Session) error {
-			time.Sleep(20 * time.Millisecond)
-			return viewed(s)
-		}), sessions.ErrGone)
-		for _, ttl := range store.TTLs() {
-			if ttl <= 0 {
-				t.Errorf("the store is asked for a ttl of %v", ttl)
+			if live, marks := inner.Left(t); calls != 2 || live != 1 || marks != 0 {
+				t.Errorf("%d records and %d marks after %d calls, want the one of before", live, marks, calls)
 			}
-		}
-		if live, marks := store.Left(t); live != 0 || marks != 0 {
-			t.Errorf("%d records and %d marks are left", live, marks)
-		}
+			p.want(owned{Views: 2})
+		})
 	})
 }
 
