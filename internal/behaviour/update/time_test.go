@@ -226,6 +226,22 @@ func TestBehindASlowFunction(t *testing.T) {
 		})
 	}
 
+	kit.EachBubble(t, "C11 a save behind an Update with a slow function gets ErrConflict after twice the Timeout, and an event says so", func(t *testing.T, c sessions.Codec) {
+		m, events, token := begin(t, c)
+		ctx, _ := kit.Load(t, m, token)
+		slow := slowly(t, m, token, 5*time.Second)
+		start := time.Now()
+		kit.WantErr(t, "Save", writers["a save"](m, ctx), sessions.ErrConflict)
+		if took := time.Since(start); took != 2*timeout {
+			t.Errorf("after %v, want %v", took, 2*timeout)
+		}
+		if kinds := events.Kinds(); !slices.Contains(kinds, sessions.EventConflict) {
+			t.Errorf("events %v, want a conflict among them", kinds)
+		}
+		kit.OK(t, <-slow)
+		wantViews(t, m, token, 1)
+	})
+
 	kit.EachBubble(t, "C9 an fn that takes 5s is stored: it is no outage of a store whose Timeout is 1s", func(t *testing.T, c sessions.Codec) {
 		m, events, token := begin(t, c)
 		kit.WantErr(t, "Update", <-slowly(t, m, token, 5*time.Second), nil)
