@@ -35,7 +35,7 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 
 	codecs := []Codec{m.Codec, JSON{}, MsgPack{}}
 	shape, err := checkType(&m.Config, &typ, codecs)
-	if errs = append(errs, err); err != nil || isNil(store) {
+	if errs = append(errs, err); err != nil {
 		return nil, errors.Join(errs...)
 	}
 	m.engine = protocol.New(protocol.Config{
@@ -43,7 +43,7 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 		Plain: plain, Remember: remember, Version: shape.version, MaxSize: m.MaxSize, Unreadable: unreadable,
 		Process: rand.Text()[:12],
 	})
-	if s, ok := store.(Timed); ok && s.Timeout() > 0 {
+	if s, ok := store.(Timed); ok && !isNil(store) && s.Timeout() > 0 {
 		m.engine.Timeout = s.Timeout()
 	}
 	if l, ok := m.Layout.(Identifier); ok {
@@ -61,9 +61,6 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 		return nil, err
 	}
 	m.zero = document.Document{Codec: m.docType.Codecs[0], Data: shape.fresh, OwnEncoding: true}
-	if typ.owner != nil {
-		m.zero.Owner = typ.owner(typ.fresh())
-	}
 	return m, nil
 }
 

@@ -77,7 +77,8 @@ func (x *exchange) saveLate() {
 	if !started || x.writer.Hijacked() || x.writer.Err() != nil {
 		return
 	}
-	x.mustBegin()
+	for !x.begin(opCommit.name) { // an Update that the handler has left behind is waited for
+	}
 	defer x.end()
 	if err := x.autosave(); err != nil {
 		x.addEvent(EventLateChange, err)
@@ -87,22 +88,34 @@ func (x *exchange) saveLate() {
 // release runs when the request is over, also after a panic. It reports a token that may not have arrived, and
 // drops the request and the response, because the context may live longer.
 func (x *exchange) release() {
-	x.mustBegin()
-	defer x.end()
-	x.headerSent = true
-	switch x.outcome {
-	case OutcomeCreated, OutcomeRenewed:
-		if err := x.Err(); err != nil {
-			x.addEvent(EventUndelivered, err)
-		}
+	undelivered := x.disconnect()
+	for _, e := range undelivered {
+		x.core.report(&x.session, e)
 	}
+}
+
+// disconnect takes the response away from the session. It does not wait for the function of an Update that the
+// handler has left behind.
+func (x *exchange) disconnect() (undelivered []Event) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.Err()
+	if (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil {
+		undelivered = []Event{{Kind: EventUndelivered, Session: x.info(), Op: opCommit.name, Err: err}}
+	}
+	x.headerSent = true
 	x.request, x.response, x.innerRequest = nil, nil, nil
+	return undelivered
 }
 
 // mustBegin begins a commit. It panics in the function of an Update, because the commit would wait for the
-// Update, and the Update for its function.
+// Update, and the Update for its function. A handler that http.TimeoutHandler has given up may be in such a
+// function: that is waited for.
 func (x *exchange) mustBegin() {
-	if !x.begin(opCommit.name) {
+	for !x.begin(opCommit.name) {
+		if x.live.isAbandoned(x) {
+			continue
+		}
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 }

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -96,22 +97,32 @@ func (l *live) reset(c *core) {
 
 // encode appends the encoded *T to dst, by the codec of base, because the two are compared. If nothing is stored,
 // base is empty and compared is a fresh T. The lock is held meanwhile: a handler that http.TimeoutHandler has
-// given up, and that calls FromContext for the first time, waits until the encoding is done.
-func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mine document.Document, err error) {
+// given up, and that calls FromContext for the first time, waits until the encoding is done. If a request's
+// context is given, an abandoned T is errAbandoned.
+func (l *live) encode(c *core, request context.Context, dst []byte, base document.Document) (compared, mine document.Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if request != nil && l.checkAbandoned(request) {
+		return base, mine, errAbandoned
+	}
 	if l.value == nil {
 		l.makeFresh(c)
 	}
-	if base.Codec == nil {
+	fresh := base.Codec == nil
+	if fresh {
 		base = c.zero
 		if l.fresh != nil {
 			base.Data = l.fresh
 		}
 	}
 	mine, err = c.docType.Encode(base.Codec, dst, l.value)
+	if fresh {
+		base.Owner = mine.Owner // a fresh T may have one by SessionDefaults
+	}
 	return base, mine, err
 }
+
+var errAbandoned = errors.New("sessions: the handler goes on without its response")
 
 // isAbandoned tells whether the context in which *T was handed out is over while the goroutine that asked for
 // it may still run: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a
@@ -120,6 +131,11 @@ func (l *live) encode(c *core, dst []byte, base document.Document) (compared, mi
 func (l *live) isAbandoned(request context.Context) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.checkAbandoned(request)
+}
+
+// checkAbandoned is isAbandoned. mu is held.
+func (l *live) checkAbandoned(request context.Context) bool {
 	if !l.deadline.IsZero() && (!time.Now().Before(l.deadline) || request.Err() != nil) {
 		l.abandoned = l.abandoned || l.goroutine != goroutine.ID()
 	}

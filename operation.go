@@ -43,7 +43,7 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 		return ErrNoSession
 	}
 	if !s.begin(op.name) {
-		return fmt.Errorf("%w: %s has waited %v for another verb of this request: return from the function of an Update before", ErrConflict, op.name, 2*m.engine.Timeout)
+		return s.failToBegin(op)
 	}
 	defer s.end()
 	s.live.noteUsed()
@@ -71,11 +71,32 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 		if op.renews || op.saves || s.stored.Gone {
 			s.saveErr = err
 		}
+	case op.saves: // signErr was nil, unless a sign-in could not begin meanwhile
+		s.saveErr = nil
 	case !op.keepsErrors:
 		s.saveErr, s.signErr = nil, nil
 	}
 	if s.outcome > OutcomeChanged && (s.outcome != outcome || s.stored.Token != token) && s.response != nil {
 		s.response.writeHeader()
+	}
+	return err
+}
+
+// failToBegin is the end of a verb that gets no turn, because the function of an Update is running. What is true of
+// a verb that fails is true of this one.
+func (s *session) failToBegin(op *operation) error {
+	err := fmt.Errorf("%w: %s has waited for the function of an Update of this request: return from it before", ErrConflict, op.name)
+	s.mu.Lock() // it is free while the function runs
+	if op.renews {
+		s.signErr = err
+	}
+	if op.renews || op.saves {
+		s.saveErr = err
+	}
+	failed := Event{Kind: EventFailed, Session: s.info(), Op: op.name, Err: err}
+	s.mu.Unlock()
+	if !op.savesNothing {
+		s.core.report(s, failed)
 	}
 	return err
 }

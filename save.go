@@ -21,11 +21,14 @@ func (s *session) autosave() error {
 	if s.signErr != nil || errors.Is(s.saveErr, ErrGone) || errors.Is(s.saveErr, ErrUnavailable) || !s.mayHaveChanged() {
 		return nil
 	}
-	if s.live.isAbandoned(s) {
+	mine, changed, err := s.encodeAndCompare(s)
+	if errors.Is(err, errAbandoned) {
 		s.addEvent(EventLateChange, context.DeadlineExceeded)
 		return nil
 	}
-	err := s.saveIfChanged(s)
+	if err == nil {
+		err = s.save(s, mine, changed)
+	}
 	if err != nil && s.saveErr != nil {
 		s.noteFailure(opCommit, err)
 		return nil
@@ -49,10 +52,16 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 	if !s.mayHaveChanged() {
 		return nil
 	}
-	mine, changed, err := s.encodeAndCompare()
-	switch {
-	case err != nil:
+	mine, changed, err := s.encodeAndCompare(nil)
+	if err != nil {
 		return err
+	}
+	return s.save(ctx, mine, changed)
+}
+
+// save stores mine, if it has changed or is to be stored all the same.
+func (s *session) save(ctx context.Context, mine document.Document, changed bool) (err error) {
+	switch {
 	case s.stored.HasEnded() && changed:
 		return s.stored.NoteEnded()
 	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
@@ -72,11 +81,12 @@ var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 const maxEncodeBuffer = 64 << 10
 
 // encodeAndCompare encodes *T by the codec of what was loaded and tells whether it is another T. If it is not,
-// mine is the base. While a save is unconfirmed T counts as changed.
-func (s *session) encodeAndCompare() (mine document.Document, changed bool, err error) {
+// mine is the base. While a save is unconfirmed T counts as changed. The request's context is given if no verb
+// has asked for it: then an abandoned T is not encoded.
+func (s *session) encodeAndCompare(request context.Context) (mine document.Document, changed bool, err error) {
 	buf := encodeBuffers.Get().(*[]byte)
 	defer encodeBuffers.Put(buf)
-	base, mine, err := s.live.encode(s.core, (*buf)[:0], s.base)
+	base, mine, err := s.live.encode(s.core, request, (*buf)[:0], s.base)
 	if err != nil {
 		return mine, false, err
 	}
@@ -185,7 +195,7 @@ func signInRenewal(now time.Time, remembered bool) *renewal {
 
 // renew gives a stored session a new token.
 func (s *session) renew(ctx context.Context, r *renewal) error {
-	mine, changed, err := s.encodeAndCompare()
+	mine, changed, err := s.encodeAndCompare(nil)
 	if err != nil {
 		return err
 	}
@@ -334,7 +344,7 @@ func (e *edit) runFunction() (err error) {
 	if err := s.runUnlocked(e.fn); err != nil {
 		return &protocol.Refusal{Err: err}
 	}
-	_, e.composed, err = s.live.encode(s.core, nil, e.composed)
+	_, e.composed, err = s.live.encode(s.core, nil, nil, e.composed)
 	return err
 }
 

@@ -96,9 +96,9 @@ func (s *session) String() string { return "sessions.Session" }
 // Format prints the same for every format, because %#v and %d do not call String.
 func (s *session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// begin begins an operation. It fails if no other one has ended for twice the time of a save.
+// begin begins an operation. It fails if the function of an Update has been running for the store's Timeout.
 func (s *session) begin(op string) bool {
-	if !s.turn.take(2 * s.core.engine.Timeout) {
+	if !s.turn.take(s.core.engine.Timeout) {
 		return false
 	}
 	s.mu.Lock()
@@ -200,6 +200,8 @@ func (s *session) result() Outcome {
 
 // runUnlocked runs the function of an Update, in which Info must not wait for the end of the Update.
 func (s *session) runUnlocked(fn func() error) error {
+	s.turn.enterFunction()
+	defer s.turn.leaveFunction()
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	return fn()

@@ -9,14 +9,15 @@ import (
 // A turn lets one verb or commit of a session run at a time, in the order in which they came. The zero value
 // is free.
 type turn struct {
-	mu      sync.Mutex
-	taken   bool
-	passed  time.Time       // when a waiter last got it
-	waiting []chan struct{} // empty unless taken
+	mu       sync.Mutex
+	taken    bool
+	function time.Time       // when the holder began to run the function of an Update; zero if it runs none
+	waiting  []chan struct{} // empty unless taken
 }
 
-// take waits until it is the caller's turn. It gives up when nobody has passed the turn on for as long as
-// the limit: a verb in the function of an Update would wait for its own end.
+// take waits until it is the caller's turn. It gives up when the holder has been running the function of an
+// Update for as long as the limit: a verb in that function, or one for which the function waits, would wait
+// for its own end. Everything else that a holder does ends by itself.
 func (t *turn) take(limit time.Duration) bool {
 	t.mu.Lock()
 	if !t.taken {
@@ -26,10 +27,10 @@ func (t *turn) take(limit time.Duration) bool {
 	}
 	ready := make(chan struct{})
 	t.waiting = append(t.waiting, ready)
+	left := t.left(limit)
 	t.mu.Unlock()
 
-	began := time.Now()
-	timer := time.NewTimer(limit)
+	timer := time.NewTimer(left)
 	defer timer.Stop()
 	for {
 		select {
@@ -38,13 +39,8 @@ func (t *turn) take(limit time.Duration) bool {
 		case <-timer.C:
 		}
 		t.mu.Lock()
-		from := began
-		if t.passed.After(from) {
-			from = t.passed
-		}
-		left := limit - time.Since(from)
-		i := slices.Index(t.waiting, ready)
-		if i >= 0 && left <= 0 {
+		left = t.left(limit)
+		if i := slices.Index(t.waiting, ready); i >= 0 && left <= 0 {
 			t.waiting = slices.Delete(t.waiting, i, i+1)
 			t.mu.Unlock()
 			return false
@@ -52,6 +48,28 @@ func (t *turn) take(limit time.Duration) bool {
 		t.mu.Unlock()
 		timer.Reset(max(left, 0)) // if it is not waiting any more, ready is closed
 	}
+}
+
+// left is for how long a waiter goes on waiting before it looks again. mu is held.
+func (t *turn) left(limit time.Duration) time.Duration {
+	if t.function.IsZero() {
+		return limit
+	}
+	return limit - time.Since(t.function)
+}
+
+// enterFunction notes that the holder runs the function of an Update from now on, and leaveFunction that it
+// has returned.
+func (t *turn) enterFunction() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.function = time.Now()
+}
+
+func (t *turn) leaveFunction() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.function = time.Time{}
 }
 
 // pass ends a turn and gives it to the next one.
@@ -64,5 +82,4 @@ func (t *turn) pass() {
 	}
 	close(t.waiting[0])
 	t.waiting = t.waiting[1:]
-	t.passed = time.Now()
 }

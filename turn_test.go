@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,9 +15,10 @@ type takers struct {
 	got  string
 }
 
-// take takes the turn in the background, keeps it for a while, and notes the name, in upper case for one that
-// gave up. It returns a moment later, when the goroutine waits or has the turn.
-func (k *takers) take(name byte, limit, keep time.Duration) {
+// take takes the turn in the background, keeps it for a while, in the function of an Update if that is so, and
+// notes the name, in upper case for one that gave up. It returns a moment later, when the goroutine waits or has
+// the turn.
+func (k *takers) take(name byte, limit, keep time.Duration, function bool) {
 	go func() {
 		ok := k.turn.take(limit)
 		k.mu.Lock()
@@ -25,10 +27,17 @@ func (k *takers) take(name byte, limit, keep time.Duration) {
 		}
 		k.got += string(name)
 		k.mu.Unlock()
-		if ok {
-			time.Sleep(keep)
-			k.turn.pass()
+		if !ok {
+			return
 		}
+		if function {
+			k.turn.enterFunction()
+		}
+		time.Sleep(keep)
+		if function {
+			k.turn.leaveFunction()
+		}
+		k.turn.pass()
 	}()
 	time.Sleep(time.Millisecond)
 }
@@ -36,21 +45,24 @@ func (k *takers) take(name byte, limit, keep time.Duration) {
 func TestTurn(t *testing.T) {
 	const s = time.Second
 	for _, row := range []struct {
-		name string
-		keep []time.Duration // how long each taker keeps its turn, in the order in which they come
-		want string          // who got it, in order; in upper case who gave up
+		name      string
+		keep      []time.Duration // how long each taker keeps its turn, in the order in which they come
+		functions string          // who runs the function of an Update
+		want      string          // who got it, in order; in upper case who gave up
 	}{
-		{"L13 one at a time, in the order in which they came", []time.Duration{s, s, s, s}, "abcd"},
-		{"L13 a turn that does not end is waited for as long as the limit", []time.Duration{9 * s, s, s}, "aBC"},
-		{"L13 the limit counts from when the turn was last passed on", []time.Duration{s, s, s, s, s, s, 0}, "abcdefg"},
-		{"L13 a turn that is passed on in the last moment", []time.Duration{2*s - time.Millisecond, s}, "ab"},
-		{"L13 whoever gave up is not passed the turn", []time.Duration{s, 3 * s, s}, "abC"},
+		{"L13 one at a time, in the order in which they came", []time.Duration{s, s, s, s}, "", "abcd"},
+		{"L13 a verb that waits for the store is waited for", []time.Duration{9 * s, s, s}, "", "abc"},
+		{"L13 a function that does not end is waited for as long as the limit", []time.Duration{9 * s, s}, "a", "aB"},
+		{"L13 functions are waited for one by one", []time.Duration{s, s, s, s, s, s, 0}, "abcdef", "abcdefg"},
+		{"L13 a function that ends in the last moment", []time.Duration{2*s - 2*time.Millisecond, s}, "a", "ab"},
+		{"L13 one that gave up is not passed the turn", []time.Duration{s, 3 * s, s}, "b", "abC"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var k takers
 				for i, keep := range row.keep {
-					k.take('a'+byte(i), 2*s, keep)
+					name := 'a' + byte(i)
+					k.take(name, 2*s, keep, strings.Contains(row.functions, string(name)))
 				}
 				time.Sleep(time.Minute)
 				k.mu.Lock()

@@ -10,8 +10,8 @@ import (
 // fn gets the live *T: what is stored now, merged with what this request has changed. It may be called
 // several times, each time on a T decoded afresh, so it changes nothing but T, through its argument. What
 // it leaves is stored exactly once when Update returns nil. If it returns an error or panics, nothing is
-// written, *T is as before, and the error comes back unchanged. In fn, verbs return an error, and beginning
-// the response panics.
+// written, *T is as before, and the error comes back unchanged. Verbs called in fn, or while it has been
+// running for the store's Timeout, are [ErrConflict]; beginning the response there panics.
 //
 // Writers of one session take turns, so fn must be quick. [ErrConflict] means that ctx's deadline passed,
 // or that nobody in this process could write for twice the store's Timeout. After [ErrUnavailable] the
@@ -30,7 +30,7 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 	if s.stored.HasEnded() {
 		return s.stored.NoteEnded()
 	}
-	if e.mine, e.changed, err = s.encodeAndCompare(); err != nil {
+	if e.mine, e.changed, err = s.encodeAndCompare(nil); err != nil {
 		return err
 	}
 	if s.stored.Stored() {
@@ -44,7 +44,7 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 	if err = e.runFunction(); err != nil {
 		return err
 	}
-	mine, changed, err := s.encodeAndCompare()
+	mine, changed, err := s.encodeAndCompare(nil)
 	if err != nil {
 		return err
 	}

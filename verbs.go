@@ -43,7 +43,7 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	return m.core.runVerb(ctx, opSignIn, func(ctx context.Context, s *session) error {
 		r := signInRenewal(s.began, slices.Contains(opts, Remembered))
 		if !s.stored.Stored() {
-			mine, _, err := s.encodeAndCompare()
+			mine, _, err := s.encodeAndCompare(nil)
 			if err != nil {
 				return err
 			}

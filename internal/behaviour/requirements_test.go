@@ -101,14 +101,14 @@ func wireEntries(path, text string) (list []entry) {
 // compare says what has to be done so that the list and the tests agree.
 func compare(list []entry, tests []carrier) (problems []string) {
 	first := map[string]entry{}
-	families := ""
+	var families strings.Builder
 	for _, e := range list {
 		if other, ok := first[e.number]; ok {
 			problems = append(problems, fmt.Sprintf("%s: %s is defined in %s already: give this entry the next free number", e.at, e.number, other.at))
 			continue
 		}
 		first[e.number] = e
-		families += e.number[:1]
+		families.WriteString(e.number[:1])
 	}
 	carried := map[string]string{}
 	for _, c := range tests {
@@ -117,7 +117,7 @@ func compare(list []entry, tests []carrier) (problems []string) {
 		case ok && carried[c.number] == "" && e.mark == "planned":
 			problems = append(problems, fmt.Sprintf("%s: %s is marked (planned), but the test in %s carries it: remove the mark if all of it holds now; "+
 				"if a part does, mark it (partly planned) and say after \"Planned:\" what is missing; else take the number off the test", e.at, c.number, c.at))
-		case !ok && strings.Contains(families, c.number[:1]):
+		case !ok && strings.Contains(families.String(), c.number[:1]):
 			problems = append(problems, fmt.Sprintf("%s: a test carries %s, which is not in %s: add the entry, or correct the number", c.at, c.number, listPath))
 		}
 		carried[c.number] = c.at

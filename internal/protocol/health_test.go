@@ -87,7 +87,7 @@ func TestHealth(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			p := newMonitored()
 			answers := map[byte]error{'+': protocol.ErrNotFound, '-': unavailable, '#': context.Canceled, '~': context.DeadlineExceeded, '!': errBroken}
-			for _, call := range strings.Fields(row.calls) {
+			for call := range strings.FieldsSeq(row.calls) {
 				kind, answer := call[:len(call)-1], answers[call[len(call)-1]]
 				err := p.call(kind, answer)
 				if answer != protocol.ErrNotFound && !errors.Is(err, answer) || errors.Is(err, protocol.ErrUnavailable) != strings.ContainsAny(call, "-~") {

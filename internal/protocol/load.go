@@ -107,13 +107,10 @@ func (s *Session) loadToken(ctx context.Context, token string, touch time.Durati
 func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.Record, valid bool, err error) {
 	e := s.engine
 	rec, err = e.openRecord(raw)
+	dated := !rec.Created.IsZero() // or the header could not be read, and nothing is known yet
 	switch {
-	case e.timeIsUp(&rec, err):
-		// It is deleted now, readable or not: otherwise repeated use of the token would keep it alive.
-		e.setIDFromKey(&rec, key)
-		if _, err := e.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
-			s.noticeRecord(Expired, rec, nil)
-		}
+	case dated && e.timeIsUp(&rec):
+		s.expire(ctx, key, raw, rec)
 		return rec, false, nil
 	case rec.IsMark():
 		s.destroyKeys.add(string(rec.Successor), rec.Created)
@@ -123,6 +120,10 @@ func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.
 	if err == nil {
 		err = s.app.Decode(rec)
 	}
+	if err == nil && !dated && e.timeIsUp(&rec) {
+		s.expire(ctx, key, raw, rec)
+		return rec, false, nil
+	}
 	e.setIDFromKey(&rec, key)
 	if err != nil {
 		return rec, false, s.unreadable(rec, key, err)
@@ -130,14 +131,21 @@ func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.
 	return rec, true, nil
 }
 
-// timeIsUp tells whether a mark or a record has stood for its time. openErr is what openRecord returned with
-// it: after an error the Created time is zero if the header could not be read, and then nothing is known.
-func (e *Engine) timeIsUp(rec *record.Record, openErr error) bool {
+// timeIsUp tells whether a mark or a record has stood for its time.
+func (e *Engine) timeIsUp(rec *record.Record) bool {
 	if rec.IsMark() {
 		return time.Since(rec.Created) >= markTTL
 	}
-	headerRead := openErr == nil || !rec.Created.IsZero()
-	return headerRead && e.TTL(rec) <= 0
+	return e.TTL(rec) <= 0
+}
+
+// expire deletes a record whose time is up, readable or not: otherwise repeated use of the token would keep it
+// alive.
+func (s *Session) expire(ctx context.Context, key string, raw []byte, rec record.Record) {
+	s.engine.setIDFromKey(&rec, key)
+	if _, err := s.engine.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
+		s.noticeRecord(Expired, rec, nil)
+	}
 }
 
 // unlessMissing is the error of a load, except that a missing key is none.
@@ -151,7 +159,7 @@ func unlessMissing(err error) error {
 // unreadable reports a record that cannot be read and leaves it to Destroy. It is no error for the visitor,
 // unless a newer build wrote the record.
 func (s *Session) unreadable(rec record.Record, key string, err error) error {
-	if errors.Is(err, ErrNewerVersion) {
+	if rec.Version > s.engine.Version && errors.Is(err, ErrNewerVersion) {
 		return err
 	}
 	s.noticeRecord(Undecodable, rec, err)

@@ -104,7 +104,7 @@ func TestCommands(t *testing.T) {
 					cfg.Codec = c
 					a := kit.NewApp(t, kit.HTTP2, kit.RedisStore(rdb), cfg)
 					a.Mux.HandleFunc("/row", func(_ http.ResponseWriter, r *http.Request) {
-						for _, step := range strings.Fields(row.steps) {
+						for step := range strings.FieldsSeq(row.steps) {
 							kit.OK(t, runVerb(a.Manager, r.Context(), step))
 						}
 					})

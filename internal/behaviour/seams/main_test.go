@@ -1,6 +1,7 @@
 package seams_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,9 +20,7 @@ type headerKeeper struct {
 }
 
 func (k *headerKeeper) RoundTrip(r *http.Request) (*http.Response, error) {
-	for name, values := range k.kept {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, k.kept)
 	res, err := k.RoundTripper.RoundTrip(r)
 	if err == nil {
 		for _, name := range sessionHeaders {
