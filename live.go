@@ -99,7 +99,7 @@ func (l *live) reset(c *core) {
 // base is empty and compared is a fresh T. The lock is held meanwhile: a handler that http.TimeoutHandler has
 // given up, and that calls FromContext for the first time, waits until the encoding is done. If a request's
 // context is given, an abandoned T is errAbandoned.
-func (l *live) encode(c *core, request context.Context, dst []byte, base document.Document) (compared, mine document.Document, err error) {
+func (l *live) encode(c *core, request ending, dst []byte, base document.Document) (compared, mine document.Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if request != nil && l.checkAbandoned(request) {
@@ -128,14 +128,17 @@ var errAbandoned = errors.New("sessions: the handler goes on without its respons
 // it may still run: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a
 // data race, and with a map in T the end of the process. If the same goroutine answers, it is its own deadline
 // that has passed, and nobody changes T. An abandoned T stays abandoned, also if it is looked at later.
-func (l *live) isAbandoned(request context.Context) bool {
+func (l *live) isAbandoned(request ending) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.checkAbandoned(request)
 }
 
+// An ending is the context of a request, as far as its end is concerned.
+type ending interface{ Err() error }
+
 // checkAbandoned is isAbandoned. mu is held.
-func (l *live) checkAbandoned(request context.Context) bool {
+func (l *live) checkAbandoned(request ending) bool {
 	if !l.deadline.IsZero() && (!time.Now().Before(l.deadline) || request.Err() != nil) {
 		l.abandoned = l.abandoned || l.goroutine != goroutine.ID()
 	}

@@ -83,7 +83,7 @@ const maxEncodeBuffer = 64 << 10
 // encodeAndCompare encodes *T by the codec of what was loaded and tells whether it is another T. If it is not,
 // mine is the base. While a save is unconfirmed T counts as changed. The request's context is given if no verb
 // has asked for it: then an abandoned T is not encoded.
-func (s *session) encodeAndCompare(request context.Context) (mine document.Document, changed bool, err error) {
+func (s *session) encodeAndCompare(request ending) (mine document.Document, changed bool, err error) {
 	buf := encodeBuffers.Get().(*[]byte)
 	defer encodeBuffers.Put(buf)
 	base, mine, err := s.live.encode(s.core, request, (*buf)[:0], s.base)
