@@ -349,3 +349,23 @@ func TestNamesOfT(t *testing.T) {
 		}
 	}
 }
+
+// shapePicky has a SessionOwner that panics for what its SessionDefaults sets.
+type shapePicky struct{ Roles []string }
+
+func (s *shapePicky) SessionDefaults() { s.Roles = []string{} }
+
+func (s *shapePicky) SessionOwner() string {
+	if s.Roles == nil {
+		return ""
+	}
+	return s.Roles[0]
+}
+
+func TestOwnerOfDefaults(t *testing.T) {
+	t.Run("T7 New does not panic where SessionOwner does for what SessionDefaults sets", func(t *testing.T) {
+		if _, err := sessions.New[shapePicky](kit.Memory(), sessions.Config{}); err != nil {
+			t.Log(err) // it may refuse T
+		}
+	})
+}

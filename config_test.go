@@ -210,6 +210,10 @@ func TestConfig(t *testing.T) {
 			"sessions: T is sessions_test.shapeMany: method SessionDefaults", "sessions: T is sessions_test.shapeMany: A is of type chan int",
 			"sessions: T is sessions_test.shapeMany: D.F[][].G is of type func()", "sessions: T is sessions_test.shapeMany: E is of the interface type error")
 	})
+	t.Run("T7 without a store, what only a fresh record shows", func(t *testing.T) {
+		_, err := sessions.New[kit.Session](nil, sessions.Config{MaxSize: 10})
+		wantComplaints(t, err, "sessions: the store is nil: ", "sessions: Config.MaxSize: 10 bytes are too few even for a fresh kit.Session: raise it")
+	})
 	for _, tc := range []struct {
 		desc  string
 		store sessions.Store

@@ -113,6 +113,18 @@ func testUnreadable(t *testing.T, store sessions.Store, st kit.Stack) {
 	}
 }
 
+// undatedLayout takes a creation time of 1970 for none, as a Layout does that
+// also reads older records.
+type undatedLayout struct{ sessions.DefaultLayout }
+
+func (l undatedLayout) Open(stored []byte) (sessions.Record, error) {
+	r, err := l.DefaultLayout.Open(stored)
+	if r.Created.UnixMilli() == 0 {
+		r.Created = time.Time{}
+	}
+	return r, err
+}
+
 func TestUnreadableRecordsAndTime(t *testing.T) {
 	t.Parallel()
 	newer := func(payload string) string {
@@ -143,6 +155,22 @@ func TestUnreadableRecordsAndTime(t *testing.T) {
 					t.Errorf("after its Lifetime there is %.100q", data)
 				}
 			})
+		}
+	})
+
+	t.Run("K6 a record without a creation time that cannot be read is left as it is, under a Lifetime too", func(t *testing.T) {
+		store, events := kit.Memory(), &kit.Events{}
+		m := kit.New[kit.Session](t, store, sessions.Config{Layout: undatedLayout{}, OnEvent: events.On})
+		record := `{"id":"` + kit.HandID + `","w":["other.1"],"c":"json","created":0}` + "\n" + `{"views":"many"}`
+		kit.Place(t, store, kit.HandToken, record)
+		for range 2 {
+			if kit.Alive(t, m, kit.HandToken) {
+				t.Error("it is a session")
+			}
+			events.Want(t, sessions.EventUndecodable)
+			if data := kit.RecordUnder(t, store, kit.HandToken); data != record {
+				t.Errorf("the record became %q", data)
+			}
 		}
 	})
 

@@ -66,6 +66,7 @@ type (
 	versionPanicking      struct{ versionTwo }
 	versionPanickingError struct{ versionTwo }
 	versionSlipping       struct{ versionTwo }
+	versionSayingNewer    struct{ versionTwo }
 	versionThree          struct{}
 )
 
@@ -103,6 +104,10 @@ func (versionTwice) upgrade(f *versionFields, _ int, decode func(any) error) err
 	f.rename(name.Name)
 	f.Visits = visits.Visits
 	return nil
+}
+
+func (versionSayingNewer) upgrade(_ *versionFields, from int, _ func(any) error) error {
+	return fmt.Errorf("version %d was never released: %w", from, sessions.ErrNewerVersion)
 }
 
 func (versionByValue) upgrade(_ *versionFields, _ int, decode func(any) error) error {
@@ -310,6 +315,7 @@ func TestVersionUpgradeFails(t *testing.T) {
 			t.Errorf("%v does not wrap its error", err)
 		}
 	})
+	versionFails[versionSayingNewer](t, "says ErrNewerVersion of an older record", says("was never released"))
 	versionFails[versionPanicking](t, "panics with a string", says("panics with a string"))
 	versionFails[versionPanickingError](t, "panics with an error", says("panics with a *errors.errorString"))
 	versionFails[versionSlipping](t, "has a bug", func(t *testing.T, err *sessions.DecodeError) {

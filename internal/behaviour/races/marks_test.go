@@ -42,4 +42,17 @@ func TestMarksEnd(t *testing.T) {
 			t.Errorf("the next Destroy = %v with %+v, want a fresh start", err, m.FromContext(slow))
 		}
 	})
+	kit.Bubble(t, "C16 a mark stands for ten seconds though Lifetime is shorter", func(t *testing.T) {
+		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{Lifetime: 4 * time.Second, Remember: sessions.Remember{Lifetime: time.Hour}})
+		old := kit.MustRequest(t, m, "", kit.Put(m, "ann"))
+		renewed := kit.Verb(t, m, old, "Remember")
+		time.Sleep(6 * time.Second)
+		if !kit.Alive(t, m, renewed) {
+			t.Fatal("the renewed session has not outlived Lifetime")
+		}
+		kit.Verb(t, m, old, "Destroy")
+		if kit.Alive(t, m, renewed) {
+			t.Error("Destroy with the old token leaves the renewed session")
+		}
+	})
 }

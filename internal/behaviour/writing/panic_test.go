@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -27,6 +30,20 @@ func recovering(next http.Handler) (http.Handler, <-chan any) {
 		}()
 		next.ServeHTTP(w, r)
 	}), recovered
+}
+
+// closingRecorder fails the test if its header is asked for when it is closed.
+type closingRecorder struct {
+	*httptest.ResponseRecorder
+	t      *testing.T
+	closed atomic.Bool
+}
+
+func (r *closingRecorder) Header() http.Header {
+	if r.closed.Load() {
+		r.t.Error("the header is used after ServeHTTP has returned")
+	}
+	return r.ResponseRecorder.Header()
 }
 
 func TestPanic(t *testing.T) {
@@ -95,6 +112,39 @@ func TestPanic(t *testing.T) {
 		}
 		a.Server().WantQuiet()
 		a.WantCalls(t, "it", "")
+	})
+
+	kit.Bubble(t, "W8 a panic goes on at once though a goroutine is in an Update, which finds no response any more", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
+		token, in, done := a.Seed(1), kit.NewGate(), make(chan struct{})
+		root, recovered := recovering(a.Manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			go func() {
+				defer close(done)
+				kit.OK(t, a.Update(r.Context(), func(s *kit.Session) error {
+					in.Pass()
+					s.Views++
+					return nil
+				}))
+				kit.WantErr(t, "SignIn", a.SignIn(r.Context()), sessions.ErrCommitted)
+			}()
+			in.Wait()
+			panic(http.ErrAbortHandler)
+		})))
+		w := &closingRecorder{ResponseRecorder: httptest.NewRecorder(), t: t}
+		begun := time.Now()
+		root.ServeHTTP(w, kit.With(token, "/"))
+		w.closed.Store(true)
+		if p := <-recovered; p != http.ErrAbortHandler {
+			t.Errorf("the panic went on as %v", p)
+		}
+		if took := time.Since(begun); took > 0 {
+			t.Errorf("the panic went on after %v", took)
+		}
+		in.Open()
+		<-done
+		if got := a.Views(token); got != 2 {
+			t.Errorf("%d views, want 2", got)
+		}
 	})
 
 	kit.EachVia(t, "W8 a panic after the first byte saves nothing more", func(t *testing.T, via kit.Via) {

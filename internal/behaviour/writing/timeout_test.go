@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/typedsessions/sessions"
@@ -199,6 +200,64 @@ func TestTimeoutHandlerInside(t *testing.T) {
 	})
 }
 
+// The handler that TimeoutHandler has given up stands in a verb, and the answer waits for it.
+func TestTimeoutHandlerDuringAVerb(t *testing.T) {
+	t.Parallel()
+	slow := func(d time.Duration) func(*kit.Session) error {
+		return func(s *kit.Session) error {
+			time.Sleep(d)
+			s.Views++
+			return nil
+		}
+	}
+	// visit is a request whose handler calls the verb, which takes several Timeouts.
+	visit := func(t *testing.T, a *kit.App, token string, verb func(ctx context.Context) error) {
+		begun, ended := time.Now(), make(chan struct{})
+		inside := http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			defer close(ended)
+			_ = verb(r.Context()) // it may be out of time
+			if took := time.Since(begun); took < 3*soon {
+				t.Errorf("the verb took %v only", took)
+			}
+		}), soon, "too slow")
+		root, recovered := recovering(a.Manager.Handler(inside))
+		a.Root = root
+		res := a.Browser().As(token).Get("/")
+		<-ended
+		if p := <-recovered; p != nil || res.StatusCode != 503 || res.Text != "too slow" {
+			t.Errorf("%d %q, panic %v", res.StatusCode, res.Text, p)
+		}
+	}
+	open := func(t *testing.T) (a *kit.App, token string) {
+		a = kit.NewApp(t, kit.InProcess, impatient{kit.Memory()}, sessions.Config{})
+		return a, a.Seed(1)
+	}
+	t.Run("W12 inside, after its deadline: the client gets the 503 though the handler is in the slow function of an Update", func(t *testing.T) {
+		t.Parallel()
+		a, token := open(t)
+		visit(t, a, token, func(ctx context.Context) error { return a.Update(ctx, slow(5*soon)) })
+	})
+	kit.Bubble(t, "W12 inside, after its deadline: the client gets the 503 though the handler is in a Save that waits behind other requests", func(t *testing.T) {
+		a, token := open(t)
+		var others sync.WaitGroup
+		for range 5 {
+			ctx, _ := kit.Load(t, a.Manager, token)
+			others.Go(func() { kit.OK(t, a.Update(ctx, slow(soon))) })
+		}
+		synctest.Wait()
+		visit(t, a, token, func(ctx context.Context) error {
+			a.FromContext(ctx).UserID = "ann"
+			return a.Save(ctx)
+		})
+		others.Wait()
+	})
+}
+
+// impatient is a store with a short Timeout.
+type impatient struct{ sessions.Store }
+
+func (impatient) Timeout() time.Duration { return soon }
+
 // slowCodec tells when it begins to encode a T that is marked, and takes its time.
 type slowCodec struct {
 	sessions.Codec
@@ -277,6 +336,40 @@ func TestTimeoutHandlerAtRandom(t *testing.T) {
 			})
 		}
 		clients.Wait()
+	})
+}
+
+// The race detector and the map itself watch.
+func TestFirstLookDuringTheAnswer(t *testing.T) {
+	t.Parallel()
+	t.Run("W12 whoever looks for the first time just as the answer is saved does not write to T while it is encoded", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
+		token := kit.Edit(t, a.Manager, "", func(s *kit.Session) { s.Prefs = map[string]int{"a": 1} })
+		rounds := 2000
+		if testing.Short() {
+			rounds = 200
+		}
+		for range rounds {
+			var late sync.WaitGroup
+			kit.Serve(handler(a, func(w http.ResponseWriter, r *http.Request, _ *kit.Session) {
+				ctx, cancel := context.WithDeadline(r.Context(), time.Now().Add(-time.Second))
+				defer cancel()
+				begun, yields := make(chan struct{}), rand.IntN(60)
+				late.Go(func() {
+					close(begun)
+					for range yields {
+						runtime.Gosched()
+					}
+					s := a.FromContext(ctx)
+					for range 50 {
+						s.Prefs["late"]++
+					}
+				})
+				<-begun
+				w.WriteHeader(200)
+			}), kit.With(token, "/"))
+			late.Wait()
+		}
 	})
 }
 
