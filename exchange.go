@@ -77,8 +77,7 @@ func (x *exchange) saveLate() {
 	if !started || x.writer.Hijacked() || x.writer.Err() != nil {
 		return
 	}
-	for !x.begin(opCommit.name) { // an Update that the handler has left behind is waited for
-	}
+	x.await(opCommit.name) // also for an Update that the handler has left behind
 	defer x.end()
 	if err := x.autosave(); err != nil {
 		x.addEvent(EventLateChange, err)
@@ -112,12 +111,13 @@ func (x *exchange) disconnect() (undelivered []Event) {
 // Update, and the Update for its function. A handler that http.TimeoutHandler has given up may be in such a
 // function: that is waited for.
 func (x *exchange) mustBegin() {
-	for !x.begin(opCommit.name) {
-		if x.live.isAbandoned(x) {
-			continue
-		}
+	if x.begin(opCommit.name) {
+		return
+	}
+	if !x.live.isAbandoned(x) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
+	x.await(opCommit.name)
 }
 
 // Commit implements [response.Committer]: it runs before the header is sent.

@@ -101,9 +101,19 @@ func (s *session) begin(op string) bool {
 	if !s.turn.take(s.core.engine.Timeout) {
 		return false
 	}
+	s.start(op)
+	return true
+}
+
+// await begins an operation when all before it have ended, however long that takes.
+func (s *session) await(op string) {
+	s.turn.wait()
+	s.start(op)
+}
+
+func (s *session) start(op string) {
 	s.mu.Lock()
 	s.op, s.began = op, time.Now()
-	return true
 }
 
 // end ends an operation, and calls the log and the OnEvent hook for what happened in it.

@@ -19,18 +19,11 @@ type turn struct {
 // Update for as long as the limit: a verb in that function, or one for which the function waits, would wait
 // for its own end. Everything else that a holder does ends by itself.
 func (t *turn) take(limit time.Duration) bool {
-	t.mu.Lock()
-	if !t.taken {
-		t.taken = true
-		t.mu.Unlock()
+	ready := t.queueUp()
+	if ready == nil {
 		return true
 	}
-	ready := make(chan struct{})
-	t.waiting = append(t.waiting, ready)
-	left := t.left(limit)
-	t.mu.Unlock()
-
-	timer := time.NewTimer(left)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
@@ -39,7 +32,7 @@ func (t *turn) take(limit time.Duration) bool {
 		case <-timer.C:
 		}
 		t.mu.Lock()
-		left = t.left(limit)
+		left := t.left(limit)
 		if i := slices.Index(t.waiting, ready); i >= 0 && left <= 0 {
 			t.waiting = slices.Delete(t.waiting, i, i+1)
 			t.mu.Unlock()
@@ -48,6 +41,26 @@ func (t *turn) take(limit time.Duration) bool {
 		t.mu.Unlock()
 		timer.Reset(max(left, 0)) // if it is not waiting any more, ready is closed
 	}
+}
+
+// wait waits until it is the caller's turn, however long that takes.
+func (t *turn) wait() {
+	if ready := t.queueUp(); ready != nil {
+		<-ready
+	}
+}
+
+// queueUp takes the turn, if it is free, and returns nil. Otherwise it returns what is closed when the turn has come.
+func (t *turn) queueUp() (ready chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.taken {
+		t.taken = true
+		return nil
+	}
+	ready = make(chan struct{})
+	t.waiting = append(t.waiting, ready)
+	return ready
 }
 
 // left is for how long a waiter goes on waiting before it looks again. mu is held.

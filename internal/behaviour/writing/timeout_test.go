@@ -232,8 +232,7 @@ func TestTimeoutHandlerDuringAVerb(t *testing.T) {
 		a = kit.NewApp(t, kit.InProcess, impatient{kit.Memory()}, sessions.Config{})
 		return a, a.Seed(1)
 	}
-	t.Run("W12 inside, after its deadline: the client gets the 503 though the handler is in the slow function of an Update", func(t *testing.T) {
-		t.Parallel()
+	kit.Bubble(t, "W12 inside, after its deadline: the client gets the 503 though the handler is in the slow function of an Update", func(t *testing.T) {
 		a, token := open(t)
 		visit(t, a, token, func(ctx context.Context) error { return a.Update(ctx, slow(5*soon)) })
 	})
