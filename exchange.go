@@ -47,6 +47,9 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 // copyParsedForm copies the parsed forms and the pattern to the outer request. The server removes the temporary
 // files that are named there, and outer middleware logs the route.
 func copyParsedForm(r, inner *http.Request) {
+	if r.MultipartForm == nil && inner.MultipartForm != nil && r.ProtoMajor == 2 {
+		_ = inner.MultipartForm.RemoveAll() // net/http's HTTP/2 server of Go 1.27 leaves the files
+	}
 	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
 }
 

@@ -125,6 +125,9 @@ func walk(t reflect.Type, path, codec string, above []reflect.Type) []error {
 	case reflect.Slice, reflect.Array:
 		return walk(t.Elem(), path+"[]", codec, above)
 	case reflect.Map:
+		if k := t.Key(); codec == "json" && (k.Kind() == reflect.Float32 || k.Kind() == reflect.Float64) && !Marshals(k, codec) {
+			return []error{fmt.Errorf("%s has keys of type %v, which encoding/json writes from Go 1.27 on only: change its type, or tag it \"-\" to leave it out", field, k)}
+		}
 		return append(walk(t.Key(), path+"[key]", codec, above), walk(t.Elem(), path+"[]", codec, above)...)
 	case reflect.Struct:
 		if name := embedsItself(t, nil); name != "" {
