@@ -63,6 +63,9 @@ func TestRedisStoreContract(t *testing.T) {
 	}
 	const patient = 20 * time.Second // a busy machine is no fault here
 	for _, k := range kinds {
+		if testing.Short() && k.name != "miniredis" && !strings.Contains(k.name, "client") {
+			continue // a short run has miniredis and single servers
+		}
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			rdb, nodes := k.start(t)

@@ -114,6 +114,9 @@ func eachLine(t *testing.T, f func(t *testing.T, l *line)) {
 			return rdb, cluster.Nodes[0].Client(t)
 		}},
 	} {
+		if testing.Short() && kind.name != "a default client" {
+			continue // a short run has one kind of client
+		}
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			l := &line{}
