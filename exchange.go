@@ -89,25 +89,22 @@ func (x *exchange) saveLate() {
 
 // release runs when the request is over, also after a panic. It reports a token that may not have arrived, and
 // drops the request and the response, because the context may live longer.
+//
+// It does not wait for the function of an Update that the handler has left behind.
 func (x *exchange) release() {
-	undelivered := x.disconnect()
-	for _, e := range undelivered {
-		x.core.report(&x.session, e)
-	}
-}
-
-// disconnect takes the response away from the session. It does not wait for the function of an Update that the
-// handler has left behind.
-func (x *exchange) disconnect() (undelivered []Event) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	err := x.Err()
-	if (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil {
-		undelivered = []Event{{Kind: EventUndelivered, Session: x.info(), Op: opCommit.name, Err: err}}
+	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
+	e := Event{Kind: EventUndelivered, Op: opCommit.name, Err: err}
+	if undelivered {
+		e.Session = x.info()
 	}
 	x.headerSent = true
 	x.request, x.response, x.innerRequest = nil, nil, nil
-	return undelivered
+	x.mu.Unlock()
+	if undelivered {
+		x.core.report(&x.session, e)
+	}
 }
 
 // mustBegin begins a commit. It panics in the function of an Update, because the commit would wait for the

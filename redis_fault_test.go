@@ -33,7 +33,7 @@ func TestRedisStoreCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, c := range redisTwoWays(t, redistest.Start(t).Addr) {
-			for name, op := range redisOps(kit.RedisStore(c)) {
+			for name, op := range kit.RedisOperations(kit.RedisStore(c)) {
 				wantCancelled(t, fmt.Sprintf("%v: %s", c, name), op(ctx))
 			}
 		}
@@ -374,7 +374,7 @@ func TestRedisStoreGoexit(t *testing.T) {
 			runtime.Goexit()
 			return nil
 		}))
-		for op, call := range redisOps(kit.RedisStore(rdb)) {
+		for op, call := range kit.RedisOperations(kit.RedisStore(rdb)) {
 			if err := call(t.Context()); err == nil {
 				t.Errorf("%s = nil", op)
 			}

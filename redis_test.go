@@ -242,7 +242,7 @@ func TestRedisStoreValidate(t *testing.T) {
 			if err == nil {
 				return
 			}
-			for name, op := range redisOps(s) {
+			for name, op := range kit.RedisOperations(s) {
 				if got := op(t.Context()); got == nil || got.Error() != err.Error() {
 					t.Errorf("%s: error %v, want Validate's", name, got)
 				}
@@ -292,7 +292,7 @@ func TestRedisStoreBorrowsTheClient(t *testing.T) {
 		}
 	})
 	t.Run("S13 it is open when the store is gone", func(t *testing.T) {
-		for name, op := range redisOps(s) {
+		for name, op := range kit.RedisOperations(s) {
 			if err := op(ctx); err != nil && !errors.Is(err, sessions.ErrNotFound) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -337,26 +337,6 @@ func redisAsyncPipeliner(t *testing.T, c *redis.Client) redis.UniversalClient {
 	ap, err := c.AsyncAutoPipeline()
 	kit.Must(t, err)
 	return ap
-}
-
-// redisOps is every operation, for tests of what they have in common.
-func redisOps(s *sessions.RedisStore) map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
-		"Load":    func(ctx context.Context) error { _, _, err := s.Load(ctx, "k", time.Hour); return err },
-		"Load(0)": func(ctx context.Context) error { _, _, err := s.Load(ctx, "k", 0); return err },
-		"Create":  func(ctx context.Context) error { return s.Create(ctx, "new", []byte("v"), time.Hour) },
-		"CompareAndSwap": func(ctx context.Context) error {
-			_, err := s.CompareAndSwap(ctx, "k", nil, []byte("v"), time.Hour)
-			return err
-		},
-		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "other") },
-		"Keys": func(ctx context.Context) error {
-			for _, err := range s.Keys(ctx) {
-				return err
-			}
-			return nil
-		},
-	}
 }
 
 // redisRecorder returns a client and what reached the server since the last

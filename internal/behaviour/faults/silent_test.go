@@ -148,31 +148,11 @@ func proxied(t testing.TB, proxy *redistest.Proxy) (m, patient *sessions.Manager
 // otherClient is of a type that the store has never heard of.
 type otherClient struct{ *redis.Client }
 
-// operations is every one, for what they have in common.
-func operations(s *sessions.RedisStore) map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
-		"Load":    func(ctx context.Context) error { _, _, err := s.Load(ctx, "k", time.Hour); return err },
-		"Load(0)": func(ctx context.Context) error { _, _, err := s.Load(ctx, "k", 0); return err },
-		"Create":  func(ctx context.Context) error { return s.Create(ctx, "new", []byte("v"), time.Hour) },
-		"CompareAndSwap": func(ctx context.Context) error {
-			_, err := s.CompareAndSwap(ctx, "k", nil, []byte("v"), time.Hour)
-			return err
-		},
-		"Delete": func(ctx context.Context) error { return s.Delete(ctx, "other") },
-		"Keys": func(ctx context.Context) error {
-			for _, err := range s.Keys(ctx) {
-				return err
-			}
-			return nil
-		},
-	}
-}
-
 // wantOutage fails the test unless every operation is unavailable in time.
 func wantOutage(t *testing.T, s *sessions.RedisStore) {
 	t.Helper()
 	var running sync.WaitGroup
-	for name, op := range operations(s) {
+	for name, op := range kit.RedisOperations(s) {
 		running.Go(func() {
 			wantInTime(t, name, func() {
 				err := op(context.Background())
@@ -243,7 +223,7 @@ func TestRedisStoreTimeout(t *testing.T) {
 			t.Parallel()
 			rdb, servers := tt.start(t)
 			patient := kit.RedisStore(rdb)
-			for name, op := range operations(patient) {
+			for name, op := range kit.RedisOperations(patient) {
 				if err := op(t.Context()); err != nil && !errors.Is(err, sessions.ErrNotFound) {
 					t.Fatalf("%s: %v", name, err)
 				}
