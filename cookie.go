@@ -11,10 +11,11 @@ import (
 	"github.com/typedsessions/sessions/internal/protocol"
 )
 
-// Cookie carries the token in a cookie. The zero value is the safest: __Host-session; Path=/; Secure;
-// HttpOnly; SameSite=Lax. No other host can set that (RFC 6265bis section 4.1.3.2, ASVS 5.0 3.3.1).
+// Cookie carries the token in a cookie. The zero value is the safest: __Host-Http-session; Path=/; Secure;
+// HttpOnly; SameSite=Lax. No other host can set that (RFC 6265bis section 4.1.3.2, ASVS 5.0 3.3.1), and in
+// browsers that know the prefix __Host-Http- no script either (draft-ietf-httpbis-layered-cookies).
 type Cookie struct {
-	Name        string        // default: __Host-session; __Secure-session with a Domain or Path; session if Insecure
+	Name        string        // default: __Host-Http-session; __Secure-session with a Domain or Path; session if Insecure
 	Path        string        // browsers send the cookie below this path. Default: /
 	Domain      string        // all its hosts receive the cookie, and can set it. Default: the answering host alone
 	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session
@@ -42,7 +43,7 @@ func (c Cookie) name() string {
 	case c.Domain != "" || c.path() != "/":
 		return "__Secure-session"
 	}
-	return "__Host-session"
+	return "__Host-Http-session"
 }
 
 func (c Cookie) path() string {

@@ -177,7 +177,7 @@ func FuzzRecord(f *testing.F) {
 			}
 			v = visited{}
 			r := httptest.NewRequest("GET", "https://example.com/", nil)
-			r.Header.Set("Cookie", "__Host-session="+token)
+			r.Header.Set("Cookie", "__Host-Http-session="+token)
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 			v.status = w.Code

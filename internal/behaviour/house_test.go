@@ -59,8 +59,8 @@ func TestCirclesAreFound(t *testing.T) {
 func TestRootIsSmall(t *testing.T) {
 	root := filepath.Join("..", "..")
 	sources := sourceFiles(t, root)
-	if n := len(sources); n > 34 {
-		t.Errorf("%d source files in the root, want at most 34", n)
+	if n := len(sources); n > 36 {
+		t.Errorf("%d source files in the root, want at most 36", n)
 	}
 	tests, err := filepath.Glob(filepath.Join(root, "*_test.go"))
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 // The session's cookie as a response sends it, with TOKEN for its value.
 const (
-	CookieName    = "__Host-session"
+	CookieName    = "__Host-Http-session"
 	CookieSent    = CookieName + "=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"
 	CookieExpired = CookieName + "=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
 )

@@ -17,7 +17,7 @@ func TestContext(t *testing.T) {
 	kit.EachStack(t, "L14 two managers of different T nest, and each sees its own", func(t *testing.T, st kit.Stack) {
 		type prefs struct{ Theme string }
 		a := st.App(t, sessions.Config{})
-		outer := kit.New[prefs](t, a.Store, sessions.Config{Codec: st.Codec, Transport: sessions.Cookie{Name: "__Host-prefs"}, Realm: "prefs"})
+		outer := kit.New[prefs](t, a.Store, sessions.Config{Codec: st.Codec, Transport: sessions.Cookie{Name: "__Host-Http-prefs"}, Realm: "prefs"})
 		a.Root = outer.Handler(a.Root)
 		b := a.Browser()
 

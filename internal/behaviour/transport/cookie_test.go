@@ -19,17 +19,17 @@ func TestCookie(t *testing.T) {
 		cookie sessions.Cookie
 		want   string
 	}{
-		{"by default", sessions.Cookie{}, "__Host-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{"with SameSiteDefaultMode", sessions.Cookie{SameSite: http.SameSiteDefaultMode}, "__Host-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{"with SameSite Strict", sessions.Cookie{SameSite: http.SameSiteStrictMode}, "__Host-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Strict"},
-		{"with SameSite None, Partitioned", sessions.Cookie{SameSite: http.SameSiteNoneMode, Partitioned: true}, "__Host-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
+		{"by default", sessions.Cookie{}, "__Host-Http-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"with SameSiteDefaultMode", sessions.Cookie{SameSite: http.SameSiteDefaultMode}, "__Host-Http-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"with SameSite Strict", sessions.Cookie{SameSite: http.SameSiteStrictMode}, "__Host-Http-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Strict"},
+		{"with SameSite None, Partitioned", sessions.Cookie{SameSite: http.SameSiteNoneMode, Partitioned: true}, "__Host-Http-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"},
 		{"with a Path", sessions.Cookie{Path: "/app"}, "__Secure-session=TOKEN; Path=/app; HttpOnly; Secure; SameSite=Lax"},
-		{"with the Path /", sessions.Cookie{Path: "/"}, "__Host-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"with the Path /", sessions.Cookie{Path: "/"}, "__Host-Http-session=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{"with a Domain", sessions.Cookie{Domain: "example.com"}, "__Secure-session=TOKEN; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
 		{"with a Name", sessions.Cookie{Name: "sid"}, "sid=TOKEN; Path=/; HttpOnly; Secure; SameSite=Lax"},
 		{"with Insecure", sessions.Cookie{Insecure: true}, "session=TOKEN; Path=/; HttpOnly; SameSite=Lax"},
 		{"with Insecure and a Domain", sessions.Cookie{Insecure: true, Domain: "example.com"}, "session=TOKEN; Path=/; Domain=example.com; HttpOnly; SameSite=Lax"},
-		{"with Persist", sessions.Cookie{Persist: true}, "__Host-session=TOKEN; Path=/; Max-Age=172800; HttpOnly; Secure; SameSite=Lax"},
+		{"with Persist", sessions.Cookie{Persist: true}, "__Host-Http-session=TOKEN; Path=/; Max-Age=172800; HttpOnly; Secure; SameSite=Lax"},
 	} {
 		kit.Bubble(t, "T6 the cookie "+tc.desc, func(t *testing.T) { // for Max-Age
 			a := newApp(t, sessions.Config{IdleTimeout: time.Hour, Lifetime: 48 * time.Hour, Transport: tc.cookie})

@@ -26,14 +26,14 @@ var (
 func FuzzCookieHeader(f *testing.F) {
 	const token = "sAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	for _, line := range []string{
-		"", ";", "=", "__Host-session", "__Host-session=", "__Host-session=" + token,
-		"a=b; __Host-session=" + token + "; c=d", "__Host-session=" + token + ";__Host-session=r" + token[1:],
-		strings.Repeat("__Host-session="+token+"; ", 6),
-		" \t__Host-session \t= " + token + " \t", `__Host-session="` + token + `"`,
-		"\u2003__Host-session=" + token, "__host-session=" + token, "x__Host-session=" + token,
-		"a=__Host-session=" + token, "__Host-session==" + token, "__Host-session=" + token + "=",
-		"a=\"; __Host-session=" + token + "; \"", "$Version=1; __Host-session=" + token + "; $Path=/",
-		"__Host-session=" + token + "\x00", "__Host-session=" + token + ", __Host-session=" + token,
+		"", ";", "=", "__Host-Http-session", "__Host-Http-session=", "__Host-Http-session=" + token,
+		"a=b; __Host-Http-session=" + token + "; c=d", "__Host-Http-session=" + token + ";__Host-Http-session=r" + token[1:],
+		strings.Repeat("__Host-Http-session="+token+"; ", 6),
+		" \t__Host-Http-session \t= " + token + " \t", `__Host-Http-session="` + token + `"`,
+		"\u2003__Host-Http-session=" + token, "__host-session=" + token, "x__Host-Http-session=" + token,
+		"a=__Host-Http-session=" + token, "__Host-Http-session==" + token, "__Host-Http-session=" + token + "=",
+		"a=\"; __Host-Http-session=" + token + "; \"", "$Version=1; __Host-Http-session=" + token + "; $Path=/",
+		"__Host-Http-session=" + token + "\x00", "__Host-Http-session=" + token + ", __Host-Http-session=" + token,
 	} {
 		f.Add(line)
 	}
@@ -47,7 +47,7 @@ func FuzzCookieHeader(f *testing.F) {
 			return // net/http has given up on it
 		}
 		var named []string
-		for _, c := range r.CookiesNamed("__Host-session") {
+		for _, c := range r.CookiesNamed("__Host-Http-session") {
 			named = append(named, c.Value)
 		}
 		for _, token := range got {

@@ -146,11 +146,12 @@ func TestOtherPlaces(t *testing.T) {
 	}
 
 	for _, name := range []string{
-		"session", "Host-session", "__Secure-session", "__host-session", "__HOST-SESSION", "__Host-Session", "__Host-session2", "x__Host-session",
-		"__Host session", "__Host-session[]", "%5F_Host-session", `"__Host-session"`,
+		"session", "Host-Http-session", "__Secure-session", "__Host-session", "__Http-session", "__host-http-session", "__HOST-HTTP-SESSION", "__Host-Http-Session",
+		"__Host-Http-session2", "x__Host-Http-session",
+		"__Host session", "__Host-Http-session[]", "%5F_Host-session", `"__Host-Http-session"`,
 		// A browser sees no prefix in these, so any host of the domain may set them.
-		"\u00a0__Host-session", "\u2003__Host-session", "\u0085__Host-session", "\u3000__Host-session", "\v__Host-session", "\f__Host-session", "\r__Host-session",
-		"__Host-session\u00a0", "__Host-session\u2028", "\x85__Host-session", "\xa0__Host-session", "=__Host-session", "\x00__Host-session",
+		"\u00a0__Host-Http-session", "\u2003__Host-Http-session", "\u0085__Host-Http-session", "\u3000__Host-Http-session", "\v__Host-Http-session", "\f__Host-Http-session", "\r__Host-Http-session",
+		"__Host-Http-session\u00a0", "__Host-Http-session\u2028", "\x85__Host-Http-session", "\xa0__Host-Http-session", "=__Host-Http-session", "\x00__Host-Http-session",
 	} {
 		t.Run(fmt.Sprintf("T5 a token in a cookie named %q is ignored", name), func(t *testing.T) {
 			a := newApp(t, sessions.Config{})

@@ -196,12 +196,12 @@ func TestResponseHeader(t *testing.T) {
 
 	t.Run("T9 two managers name Vary once and keep each other's cookies", func(t *testing.T) {
 		outer := newApp(t, sessions.Config{})
-		inner := newApp(t, sessions.Config{Realm: "inner", Transport: sessions.Cookie{Name: "__Host-inner"}})
+		inner := newApp(t, sessions.Config{Realm: "inner", Transport: sessions.Cookie{Name: "__Host-Http-inner"}})
 		res := outer.Ask(inner.Manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			inner.FromContext(r.Context()).Views++
 			outer.FromContext(r.Context()).Views++
 		})).ServeHTTP)
-		innerSent := strings.Replace(kit.CookieSent, kit.CookieName, "__Host-inner", 1)
+		innerSent := strings.Replace(kit.CookieSent, kit.CookieName, "__Host-Http-inner", 1)
 		kit.WantHeader(t, sorted(res.Header), kit.Header(append(kit.Sends(innerSent), "Set-Cookie", kit.CookieSent)...))
 	})
 }
