@@ -30,6 +30,7 @@ type Event struct {
 	Fields   []string      // of EventMerged and EventConflict: names as the codec writes them, never values
 	Err      error         // the error behind the event, if any
 	first    bool          // of an outage: the one to log
+	route    string        // method and pattern, where the log tells them
 }
 
 // EventKind is the kind of an [Event].

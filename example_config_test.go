@@ -119,7 +119,7 @@ func ExampleConfig_logger() {
 		sessions.FromContext[Visitor](r.Context()).Views++ // too late for a first cookie
 	})))
 	visit("/")
-	// Output: level=WARN msg="sessions: a session was changed too late to be saved: call Save before the response begins" op=commit err="sessions: response header already sent"
+	// Output: level=WARN msg="sessions: a session was changed too late to be saved: call Save before the response begins" op=commit route=GET err="sessions: response header already sent"
 }
 
 // A visitor begins with values of the program's choice.

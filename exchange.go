@@ -83,7 +83,7 @@ func (x *exchange) saveLate() {
 	x.await(opCommit.name) // also for an Update that the handler has left behind
 	defer x.end()
 	if err := x.autosave(); err != nil {
-		x.addEvent(EventLateChange, err)
+		x.addRouteEvent(EventLateChange, err)
 	}
 }
 
@@ -97,6 +97,7 @@ func (x *exchange) release() {
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
 	e := Event{Kind: EventUndelivered, Op: opCommit.name, Err: err}
 	if undelivered {
+		e.route = x.route()
 		e.Session = x.info()
 	}
 	x.headerSent = true
@@ -105,6 +106,19 @@ func (x *exchange) release() {
 	if undelivered {
 		x.core.report(&x.session, e)
 	}
+}
+
+// route is the request's method and the pattern by which it was routed, as far as that is known. The path itself
+// may hold secrets.
+func (x *exchange) route() string {
+	if x.innerRequest == nil {
+		return ""
+	}
+	_, path, found := strings.Cut(x.innerRequest.Pattern, " ")
+	if !found {
+		path = x.innerRequest.Pattern
+	}
+	return strings.TrimSpace(x.request.Method + " " + path)
 }
 
 // mustBegin begins a commit. It panics in the function of an Update, because the commit would wait for the

@@ -48,6 +48,9 @@ func (m *core) report(ctx context.Context, e Event) {
 			id = protocol.HashID(id)
 		}
 		attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", id)}
+		if e.route != "" {
+			attrs = append(attrs, slog.String("route", e.route))
+		}
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("err", e.Err.Error()))
 		}

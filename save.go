@@ -23,7 +23,7 @@ func (s *session) autosave() error {
 	}
 	mine, changed, err := s.encodeAndCompare(s)
 	if errors.Is(err, errAbandoned) {
-		s.addEvent(EventLateChange, context.DeadlineExceeded)
+		s.addRouteEvent(EventLateChange, context.DeadlineExceeded)
 		return nil
 	}
 	if err == nil {

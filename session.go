@@ -44,7 +44,10 @@ type session struct {
 	// The response. request and response are nil outside HTTP and after Handler has returned.
 	headerSent bool          // the response header was sent, or Handler has returned
 	request    *http.Request // as it came, without the session in its context
-	response   interface{ writeHeader() }
+	response   interface {
+		writeHeader()
+		route() string
+	}
 
 	// The verb or commit that runs.
 	op     string
@@ -132,6 +135,14 @@ func (s *session) addEvent(kind EventKind, err error, fields ...string) {
 	s.events = append(s.events, Event{
 		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err,
 	})
+}
+
+// addRouteEvent is addEvent for the goroutine that serves the request, which may ask for its route.
+func (s *session) addRouteEvent(kind EventKind, err error) {
+	s.addEvent(kind, err)
+	if s.response != nil {
+		s.events[len(s.events)-1].route = s.response.route()
+	}
 }
 
 // Notice implements [protocol.Application]: it keeps a notice of package protocol as an event.
