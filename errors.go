@@ -17,7 +17,7 @@ var (
 	ErrNewerVersion = protocol.ErrNewerVersion
 	// ErrConflict (409) says that others saved until the time was up, or [ConflictReject] applies. Nothing was stored.
 	ErrConflict = protocol.ErrConflict
-	// ErrGone (409) says that the session has ended elsewhere. Nothing was stored, nor will be until [Manager.Destroy].
+	// ErrGone (409) says that the session has ended elsewhere. Nothing was stored, nor will be until [Manager.Destroy] or [Manager.SignIn].
 	ErrGone = protocol.ErrGone
 	// ErrTooLarge (500) says that the record would exceed [Config].MaxSize. Nothing was stored.
 	ErrTooLarge = protocol.ErrTooLarge

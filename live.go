@@ -16,6 +16,7 @@ type live struct {
 	mu    sync.Mutex
 	value any    // the *T; nil until somebody looks at it or it is loaded
 	fresh []byte // the encoding of value when it was fresh, if T is Defaulted; else nil, and core.zero is that
+	guest string // the owner of value when it was fresh; SessionDefaults may set one
 	used  bool   // somebody looked at the session
 
 	// deadline and goroutine belong to the caller of get whose context has the latest deadline, among contexts
@@ -58,7 +59,17 @@ func (l *live) makeFresh(c *core) {
 	l.value = c.typ.fresh()
 	if c.typ.defaults != nil {
 		l.fresh, _ = c.Codec.Marshal(l.value) // New has checked that this succeeds
+		if c.typ.owner != nil {
+			l.guest = c.typ.owner(l.value)
+		}
 	}
+}
+
+// freshOwner is the owner that *T had when it was fresh, "" if it never was.
+func (l *live) freshOwner() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.guest
 }
 
 // set replaces the content of *T; a pointer that the handler holds stays.

@@ -2,8 +2,6 @@ package sessions
 
 import (
 	"context"
-
-	"github.com/typedsessions/sessions/internal/document"
 )
 
 // load prepares the zero session s and loads the record that one of the tokens stands for.
@@ -13,11 +11,6 @@ func (m *core) load(s *session, parent context.Context, tokens []string, passive
 	defer s.end()
 	err := s.stored.Load(parent, tokens, passive)
 	s.decoded = decoded{} // what was decoded and not adopted is not kept
-	if !s.stored.Stored() && s.base.Codec != nil {
-		// The first of two valid sessions was adopted before the second was found. Neither is used.
-		s.live.reset(s.core)
-		s.setBase(document.Document{})
-	}
 	return err
 }
 

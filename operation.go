@@ -17,19 +17,19 @@ type operation struct {
 	renews bool
 	// savesNothing says that its failure is no EventFailed.
 	savesNothing bool
-	// worksWhenGone says that it also runs on a session that has ended elsewhere.
+	// worksWhenGone says that it also runs on a session that has ended elsewhere: it may sign somebody in.
 	worksWhenGone bool
 	// keepsErrors says that its success leaves an earlier verb's error in force.
 	keepsErrors bool
 }
 
 var (
-	opCommit  = &operation{name: "commit", saves: true}
-	opSave    = &operation{name: "save", saves: true}
-	opUpdate  = &operation{name: "update", saves: true}
+	opCommit  = &operation{name: "commit", saves: true, worksWhenGone: true}
+	opSave    = &operation{name: "save", saves: true, worksWhenGone: true}
+	opUpdate  = &operation{name: "update", saves: true, worksWhenGone: true}
 	opReload  = &operation{name: "reload", savesNothing: true}
 	opTouch   = &operation{name: "touch", savesNothing: true, keepsErrors: true}
-	opSignIn  = &operation{name: "sign in", renews: true}
+	opSignIn  = &operation{name: "sign in", renews: true, worksWhenGone: true}
 	opRenew   = &operation{name: "renew", renews: true}
 	opDestroy = &operation{name: "destroy", worksWhenGone: true}
 )

@@ -11,8 +11,9 @@ type Outcome struct {
 	// Token is what the client presents from now on; for OutcomeDestroyed the void one. Empty: there is no session.
 	Token Token
 	Info  Info
-	Used  bool // the request looked at the session
-	Attrs any  // what the [Layout] keeps in the record for its Transport
+	Used  bool  // the request looked at the session
+	Attrs any   // what the [Layout] keeps in the record for its Transport
+	Ended []any // the Attrs of other sessions of this client that its sign-in has ended
 }
 
 // OutcomeKind is the kind of an [Outcome].

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -18,12 +19,15 @@ import (
 // not answer is not asked again. What a user changes by signing in must never be stored under the token from before:
 // after a sign-in that failed nothing is saved.
 func (s *session) autosave() error {
-	if s.signErr != nil || errors.Is(s.saveErr, ErrGone) || errors.Is(s.saveErr, ErrUnavailable) || !s.mayHaveChanged() {
+	if s.signErr != nil || errors.Is(s.saveErr, ErrUnavailable) || !s.mayHaveChanged() {
 		return nil
 	}
 	mine, changed, err := s.encodeAndCompare(s)
 	if errors.Is(err, errAbandoned) {
 		s.addRouteEvent(EventLateChange, context.DeadlineExceeded)
+		return nil
+	}
+	if errors.Is(s.saveErr, ErrGone) && (err != nil || !s.signsIn(mine)) {
 		return nil
 	}
 	if err == nil {
@@ -53,7 +57,10 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 		return nil
 	}
 	mine, changed, err := s.encodeAndCompare(nil)
-	if err != nil {
+	switch {
+	case s.stored.Gone && (err != nil || !s.signsIn(mine)):
+		return ErrGone
+	case err != nil:
 		return err
 	}
 	return s.save(ctx, mine, changed)
@@ -62,6 +69,8 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 // save stores mine, if it has changed or is to be stored all the same.
 func (s *session) save(ctx context.Context, mine document.Document, changed bool) (err error) {
 	switch {
+	case s.stored.HasEnded() && s.signsIn(mine):
+		return s.createSignedIn(ctx, nil)
 	case s.stored.HasEnded() && changed:
 		return s.stored.NoteEnded()
 	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
@@ -69,10 +78,27 @@ func (s *session) save(ctx context.Context, mine document.Document, changed bool
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
 	}
-	if err = s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed}); !changed && errors.Is(err, ErrGone) {
+	err = s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed})
+	switch {
+	case !errors.Is(err, ErrGone):
+	case s.signsIn(mine):
+		return s.createSignedIn(ctx, nil)
+	case !changed:
 		err = nil // Rewrite alone has no change that could be lost
 	}
 	return err
+}
+
+// signsIn tells whether mine has an owner where the session has had none: its user has just proved who they are,
+// as with SignIn, and that does not depend on what has become of the session.
+func (s *session) signsIn(mine document.Document) bool {
+	before := s.base.Owner
+	if !s.stored.Stored() {
+		before = s.live.freshOwner()
+	} else if before != "" {
+		return false
+	}
+	return mine.Owner != "" && mine.Owner != before
 }
 
 // encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.
@@ -105,13 +131,44 @@ func (s *session) newRecord() record.Record {
 	return record.Record{ID: s.stored.ID(), Created: time.Now()}
 }
 
+// createSignedIn stores T as a new session of a user who has just proved who they are. If the one from before has
+// ended, the new one has another ID and only T as the request has it: nothing is brought back. r is nil if a change
+// of owner alone is the sign-in.
+func (s *session) createSignedIn(ctx context.Context, r *renewal) error {
+	gone := s.stored.Gone
+	if gone {
+		s.stored.StartOver()
+		s.setBase(document.Document{})
+	}
+	mine, _, err := s.encodeAndCompare(nil)
+	if err == nil {
+		rec := s.newRecord()
+		if r != nil {
+			r.changeHeader(&rec)
+		}
+		err = s.create(ctx, mine, rec)
+	}
+	if err != nil {
+		s.stored.Gone = gone
+		return err
+	}
+	s.saveErr = nil
+	s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == EventGone }) // nothing was dropped
+	return nil
+}
+
 // create stores a new session under a new token. It fails after the response header was sent, because the client
 // could not get the token. A new session that has an owner counts as signed in.
-func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) error {
+func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
 	if s.headerSent {
 		return ErrCommitted
 	}
 	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
+	if !rec.Authenticated.IsZero() || s.signsIn(mine) {
+		if s.ended, err = s.stored.EndRefused(ctx); err != nil {
+			return err
+		}
+	}
 	if signedIn {
 		rec.Authenticated = rec.Created
 	}

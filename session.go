@@ -38,6 +38,7 @@ type session struct {
 	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized do nothing more
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
+	ended          []any       // the Attrs of the two valid sessions that it ended by a sign-in
 	saveErr        error       // of the last verb that failed to save, or found the session ended; nil after one that settled it
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
@@ -205,7 +206,7 @@ func (s *session) info() Info {
 
 // result is the Outcome as of now. A session that has ended elsewhere has no token to send.
 func (s *session) result() Outcome {
-	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Attrs: s.stored.Record.Attrs}
+	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Attrs: s.stored.Record.Attrs, Ended: s.ended}
 	switch {
 	case s.stored.Gone:
 	case s.stored.Token == "" && s.outcome == OutcomeDestroyed:

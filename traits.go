@@ -9,8 +9,8 @@ type Defaulted interface{ SessionDefaults() }
 // Owned is implemented by a *T that knows whose session it is: SessionOwner returns the user's ID, "" for
 // nobody. A save that changes the owner renews the token, against session fixation (OWASP Session
 // Management): to another owner it is [Manager.SignIn], to nobody [Manager.Renew], and AuthenticatedAt is
-// reset. After the header was sent that is [ErrCommitted]; if the stored session has another owner than the
-// loaded one, [ErrGone]. SessionOwner is called often, also on a zero T.
+// reset. After the header was sent that is [ErrCommitted]. If the stored session has another owner than the
+// loaded one, a save is [ErrGone]. SessionOwner is called often, also on a zero T.
 type Owned interface{ SessionOwner() string }
 
 // Versioned is implemented by a *T whose meaning has changed otherwise than by added and removed fields.

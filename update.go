@@ -2,6 +2,9 @@ package sessions
 
 import (
 	"context"
+	"errors"
+
+	"github.com/typedsessions/sessions/internal/document"
 )
 
 // Update changes the session in one atomic step, also beside other processes: for counters and whatever
@@ -25,30 +28,40 @@ func (m *Manager[T]) Update(ctx context.Context, fn func(*T) error) error {
 }
 
 // update runs an edit with a function in an atomic step. A session that is not stored is created, if the
-// function has changed T.
+// function has changed T. So is one that has ended, if the function signs somebody in.
 func (s *session) update(ctx context.Context, e *edit) (err error) {
-	if s.stored.HasEnded() {
+	mayWork := s.core.typ.owner != nil // on a session that has ended
+	if s.stored.HasEnded() && !mayWork {
 		return s.stored.NoteEnded()
 	}
 	if e.mine, e.changed, err = s.encodeAndCompare(nil); err != nil {
 		return err
 	}
-	if s.stored.Stored() {
-		return s.saveEdit(ctx, e)
+	if s.stored.Stored() && !s.stored.Gone {
+		if err = s.saveEdit(ctx, e); !errors.Is(err, ErrGone) || !mayWork {
+			return err
+		}
 	}
-	if s.headerSent {
+	ended := s.stored.HasEnded()
+	if s.headerSent && !ended {
 		return ErrCommitted
 	}
 	defer e.putBack()
-	e.composed = e.mine
-	if err = e.runFunction(); err != nil {
-		return err
+	e.composed, e.merged = e.mine, document.Merged{}
+	err = e.runFunction()
+	var mine document.Document
+	var changed bool
+	if err == nil {
+		mine, changed, err = s.encodeAndCompare(nil)
 	}
-	mine, changed, err := s.encodeAndCompare(nil)
-	if err != nil {
+	switch {
+	case ended && (err != nil || !s.signsIn(mine)):
+		return s.stored.NoteEnded()
+	case err != nil:
 		return err
-	}
-	if changed || s.core.SaveUninitialized {
+	case ended:
+		err = s.createSignedIn(ctx, nil)
+	case changed || s.core.SaveUninitialized:
 		err = s.create(ctx, mine, s.newRecord())
 	}
 	if err == nil {

@@ -37,21 +37,18 @@ const Remembered SignInOption = 1
 // SignIn says that the user has just proved who they are. The session gets a new token, against session
 // fixation (OWASP Session Management, ASVS 5.0 7.2.4), and the old one is refused; CreatedAt, the deadlines
 // and AuthenticatedAt restart. *T keeps its content: write the user into it before, and reset what an
-// anonymous visitor may not hand on. A session that was not stored is stored. If SignIn fails, nothing is
-// saved until a SignIn or Renew succeeds, or Reload or Destroy resets T.
+// anonymous visitor may not hand on. A session that was not stored is stored. If it has ended elsewhere, or
+// was renewed, SignIn begins one of its own with a new ID. Of two valid sessions both end. If SignIn fails,
+// nothing is saved until a SignIn or Renew succeeds, or Reload or Destroy resets T.
 func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 	return m.core.runVerb(ctx, opSignIn, func(ctx context.Context, s *session) error {
 		r := signInRenewal(s.began, slices.Contains(opts, Remembered))
-		if !s.stored.Stored() {
-			mine, _, err := s.encodeAndCompare(nil)
-			if err != nil {
+		if s.stored.Stored() && !s.stored.Gone {
+			if err := s.renew(ctx, r); !errors.Is(err, ErrGone) {
 				return err
 			}
-			rec := s.newRecord()
-			r.changeHeader(&rec)
-			return s.create(ctx, mine, rec)
 		}
-		return s.renew(ctx, r)
+		return s.createSignedIn(ctx, r)
 	})
 }
 

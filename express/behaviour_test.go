@@ -314,6 +314,18 @@ func TestTwoCookies(t *testing.T) {
 		})
 	}
 
+	t.Run("L21 L13 SignIn of a request with two ends both, and expires the cookies that the new one does not replace", func(t *testing.T) {
+		p := newPlace(t, express.Options{})
+		p.put(sid, nodeDoc("900000", `,"views":7`), 900)
+		p.put(other, strings.Replace(nodeDoc("900000", `,"views":8`), `"path":"/"`, `"domain":"example.com","path":"/shop"`, 1), 900)
+		res := p.ask(p.do(func(ctx context.Context) error { return p.SignIn(ctx) }), mine("")+"; "+signed("connect.sid", other, secret))
+		const expired = "connect.sid=; Domain=example.com; Path=/shop; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly"
+		keys, lines := p.keys(), p.lines(res)
+		if len(keys) != 1 || keys[0] == "sess:"+sid || keys[0] == "sess:"+other || len(lines) != 2 || lines[0] != expired || !strings.HasSuffix(lines[1], "; Path=/; HttpOnly") {
+			t.Errorf("keys left: %q; it sends %q, want %q and a new one", keys, lines, expired)
+		}
+	})
+
 	t.Run("C16 Destroy of a request with two ends both", func(t *testing.T) {
 		p := newPlace(t, express.Options{})
 		p.put(sid, nodeDoc("900000", `,"views":7`), 900)

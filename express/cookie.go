@@ -1,6 +1,7 @@
 package express
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -177,6 +178,11 @@ func (c *cookie) line(name, value string, end time.Time) string {
 		b.WriteString("; SameSite=" + title(s))
 	}
 	return b.String()
+}
+
+// sameAs says that a browser keeps one of the two cookies only.
+func (c *cookie) sameAs(other *cookie) bool {
+	return bytes.Equal(c[domain], other[domain]) && bytes.Equal(c[path], other[path])
 }
 
 // title writes a word with one capital.

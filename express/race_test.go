@@ -177,8 +177,8 @@ func TestDestroyedStaysDestroyed(t *testing.T) {
 				{"C1 Renew", "before set", 200, gone},
 				{"C2 Renew", "after set", 200, gone},
 				{"C2 Renew", "before evalsha", 200, gone},
-				{"C1 SignIn", "before set", 200, gone},
-				{"C2 SignIn", "before evalsha", 200, gone},
+				{"L20 C1 SignIn", "before set", 200, "<nil>"},
+				{"L20 C2 SignIn", "before evalsha", 200, "<nil>"},
 				{"C1 Destroy", "before evalsha", 200, "<nil>"},
 				{"C6 Touch", "after getex", 200, gone},
 				{"C6 Reload", "after getex", 200, gone},
@@ -189,10 +189,16 @@ func TestDestroyedStaysDestroyed(t *testing.T) {
 				for end, act := range ends {
 					t.Run(fmt.Sprintf("%s, parked %s, rolling %v, %s", row.deed, row.step, rolling, end), func(t *testing.T) {
 						k.clear(`,"views":7`)
-						_, deed, _ := strings.Cut(row.deed, " ")
+						deed := row.deed[strings.LastIndex(row.deed, " ")+1:]
 						res := k.parked(row.step, deeds[deed], act)
 						if b := body(res); res.StatusCode != row.status || b != row.body {
 							t.Errorf("it answers %d %q, want %d %q", res.StatusCode, b, row.status, row.body)
+						}
+						if deed == "SignIn" { // it begins a session of its own
+							if _, own := k.cookieOf(res); !slices.Equal(k.keys(), []string{"sess:" + own}) || own == sid {
+								t.Errorf("keys %q, and it sends %q", k.keys(), k.lines(res))
+							}
+							return
 						}
 						if keys := k.keys(); len(keys) > 0 {
 							t.Errorf("keys left: %q", keys)
@@ -259,12 +265,21 @@ func TestRenewedMeanwhile(t *testing.T) {
 				{"Update", "before evalsha"},
 				{"Renew", "after getex"},
 				{"Renew", "after set"},
-				{"SignIn", "before evalsha"},
+				{"L20 SignIn", "before evalsha"},
 			} {
 				for renew, act := range renews {
 					t.Run(fmt.Sprintf("C4 %s, parked %s, rolling %v, %s", row.deed, row.step, rolling, renew), func(t *testing.T) {
 						k.clear(`,"views":7`)
-						res := k.parked(row.step, deeds[row.deed], act)
+						res := k.parked(row.step, deeds[strings.TrimPrefix(row.deed, "L20 ")], act)
+						if row.deed == "L20 SignIn" { // each of the two has a session
+							_, own := k.cookieOf(res)
+							want := []string{"sess:" + own, "sess:" + theirs}
+							slices.Sort(want)
+							if keys := k.keys(); body(res) != "<nil>" || !slices.Equal(keys, want) || strings.Contains(k.doc(theirs), "mine") {
+								t.Errorf("keys %q, want %q; theirs holds %s", keys, want, k.doc(theirs))
+							}
+							return
+						}
 						if b := body(res); b != gone && b != "Conflict" {
 							t.Errorf("it answers %q", b)
 						}

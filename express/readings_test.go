@@ -107,7 +107,10 @@ func TestVectorsRead(t *testing.T) {
 			}
 			var commands []string
 			for _, sid := range loaded {
-				commands = append(commands, "GET sess:"+sid, "EXPIRE sess:"+sid+" 86400")
+				commands = append(commands, "GET sess:"+sid)
+				if len(loaded) == 1 { // two are refused, and a refused one is not touched
+					commands = append(commands, "EXPIRE sess:"+sid+" 86400")
+				}
 			}
 
 			var session string

@@ -278,6 +278,13 @@ func TestLostRenewals(t *testing.T) {
 					l.lose(nil)
 					said, lines := body(res), l.lines(res)
 
+					copies := 1
+					if row.says == gone && verb == "SignIn" { // it begins a session of its own
+						row.says = "<nil>"
+						if strings.HasPrefix(row.name, "the deletion") {
+							copies = 2
+						}
+					}
 					if said != row.says || (said == "<nil>") != (len(lines) == 1) {
 						t.Errorf("it answers %q, want %q, and sends %q", said, row.says, lines)
 					}
@@ -295,7 +302,7 @@ func TestLostRenewals(t *testing.T) {
 					}
 					// A copy that could not be taken back stays until its time
 					// is up, under a sid that nobody was told.
-					if keys := l.keys(); len(keys) > 1 && said != unavailable {
+					if keys := l.keys(); len(keys) > copies && said != unavailable {
 						t.Errorf("it answers %q, and stored are %q", said, keys)
 					}
 					if said != "<nil>" && strings.Contains(l.doc(sid), "ann") {

@@ -153,7 +153,13 @@ func (t *transport) Write(h http.Header, r *http.Request, o sessions.Outcome) (s
 		}
 		end, _ = now.end()
 	}
-	h["Set-Cookie"] = append(slices.Clip(h["Set-Cookie"]), c.line(t.name, value, end))
+	lines := slices.Clip(h["Set-Cookie"])
+	for _, attrs := range o.Ended {
+		if other, ok := attrs.(*cookie); ok && !other.sameAs(c) {
+			lines = append(lines, other.line(t.name, "", time.Unix(0, 0)))
+		}
+	}
+	h["Set-Cookie"] = append(lines, c.line(t.name, value, end))
 	return true
 }
 

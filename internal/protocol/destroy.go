@@ -36,6 +36,47 @@ func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
 	return s.Stored() || s.destroyKeys.keys != nil, nil
 }
 
+// EndRefused ends the valid sessions that the request carried and could not use, for a user who has just proved
+// who they are: otherwise the browser would send both cookies again, and no sign-in would help. It returns their
+// Attrs. Whatever else is behind their keys by now stays: behind a mark is the session of another sign-in.
+func (s *Session) EndRefused(ctx context.Context) (attrs []any, err error) {
+	if len(s.refused) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := s.engine.SaveContext(ctx)
+	defer cancel()
+	for _, r := range s.refused {
+		if err := s.eraseRecord(ctx, r.key, r.prefix); err != nil {
+			return nil, err
+		}
+		attrs = append(attrs, r.attrs)
+		s.destroyKeys.remove(r.key)
+	}
+	s.refused = nil
+	return attrs, nil
+}
+
+// eraseRecord deletes the record under key, also if it is a newer one, but no mark and nothing that cannot be read.
+func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte) error {
+	for {
+		current, err := s.engine.store.CompareAndDelete(ctx, s.app, key, prefix)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case !errors.Is(err, ErrConflict):
+			return err
+		}
+		rec, err := s.engine.Layout.Open(current)
+		if err != nil || rec.IsMark() {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ErrConflict
+		}
+		prefix = current[:rec.Prefix]
+	}
+}
+
 // erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
 // the key that the mark names, through any number of marks. Each deletion has a condition, because one
 // without would delete a mark and let the renewed session live. If prefix is nil, erase loads the record

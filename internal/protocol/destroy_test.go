@@ -170,3 +170,93 @@ const markTTL = 10 * time.Second
 func savesAt(token, letter string) act {
 	return func(fx *fixture) { fx.elsewhereWrites("them", token, edit(letter)) }
 }
+
+// The request carried the tokens old and older of two valid sessions; then its user signs in.
+func TestEndRefused(t *testing.T) {
+	two := map[string]rec{"old": {payload: "a"}, "older": {payload: "b"}}
+	for _, row := range []struct {
+		name    string
+		tokens  []string // old and older, if there are none
+		stored  map[string]rec
+		then    []act // between the load and the end
+		happens events
+
+		err      string
+		commands string
+		notices  string
+		left     string
+		destroy  string // what a Destroy afterwards does
+	}{
+		{name: "L21 both end", commands: "delete old, delete older", destroy: "none"},
+		{name: "L21 there is one session", tokens: []string{"old"}, left: "old=a older=b", destroy: "delete old: had"},
+		{
+			name: "L21 newer data ends too", then: []act{saves("x")},
+			commands: "delete old, delete old, delete older", destroy: "none",
+		},
+		{
+			name: "L21 one has ended meanwhile", then: []act{ends},
+			commands: "delete old, delete older", destroy: "none",
+		},
+		{
+			name: "L21 behind a mark is the session of another sign-in", then: []act{renews("old", "theirs")},
+			commands: "delete old, delete older", left: "old>theirs theirs=a", destroy: "none",
+		},
+		{
+			name: "L21 K6 what cannot be read stays", then: []act{puts("older", raw("x"))},
+			commands: "delete old, delete older", left: `older="x"`, destroy: "none",
+		},
+		{
+			name: "L21 L10 Destroy ends what else the tokens stand for", tokens: []string{"oldest", "old", "older"},
+			stored:   map[string]rec{"old": {payload: "a"}, "older": {payload: "b"}, "oldest": mark("new"), "new": {payload: "c"}},
+			commands: "delete old, delete older", left: "new=c oldest>new", destroy: "load new, delete new: had",
+		},
+		{
+			name: "L21 F2 the store does not answer", happens: events{"delete older": notApplied},
+			err: "ErrUnavailable", commands: "delete old, delete older", notices: "Unavailable first", left: "older=b", destroy: "load older, delete older: had",
+		},
+		{
+			name: "L21 C11 others keep writing until the time is up", happens: events{"delete old *": slow(timeout*2/5, saves("x"))},
+			err: "ErrConflict", commands: "delete old, delete old, delete old", left: "old=axxx older=b", destroy: "load old, delete old, load older, delete older: had",
+		},
+	} {
+		if row.stored == nil {
+			row.stored = two
+		}
+		inBubble(t, row.name, layout{}, row.stored, func(fx *fixture) {
+			s := fx.session()
+			if row.tokens == nil {
+				row.tokens = []string{"old", "older"}
+			}
+			fx.want("Load", name(s.Load(fx.ctx, row.tokens, false)), "ok")
+			fx.take()
+			fx.app.take()
+			fx.others(row.then)
+			fx.events = row.happens
+			_, err := s.EndRefused(fx.ctx)
+			if row.err == "" {
+				row.err = "ok"
+			}
+			fx.want("EndRefused", name(err), row.err)
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("notices", fx.app.take(), row.notices)
+			fx.want("left", fx.memory.String(), row.left)
+			fx.events = nil
+			fx.want("Destroy", fx.destroy(s), row.destroy)
+		})
+	}
+
+	inBubble(t, "L20 a session that has ended gives way to a new one, and Destroy still ends what else the tokens stand for", layout{},
+		map[string]rec{"old": {payload: "a"}, "older": mark("new"), "new": {payload: "c"}}, func(fx *fixture) {
+			s := fx.session()
+			fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, false)), "ok")
+			before := string(s.ID())
+			fx.others([]act{ends})
+			fx.want("Reread", name(s.Reread(fx.ctx)), "ErrGone")
+			s.StartOver()
+			if s.HasEnded() || s.Stored() || string(s.ID()) == before {
+				fx.t.Errorf("ended %t, stored %t, ID %s", s.HasEnded(), s.Stored(), s.ID())
+			}
+			fx.take()
+			fx.want("Destroy", fx.destroy(s), "load new, delete new: had")
+		})
+}

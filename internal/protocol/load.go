@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/typedsessions/sessions/internal/deadline"
 	"github.com/typedsessions/sessions/internal/record"
 )
 
@@ -18,73 +17,102 @@ const MaxCandidates = 4
 // its cookie is not cleared. Two tokens that stand for two valid sessions give neither. A passive load does
 // not restart the idle timeout.
 func (s *Session) Load(parent context.Context, tokens []string, passive bool) error {
-	e := s.engine
-	var ctx *deadline.Context
-	var validKeys [MaxCandidates]string
+	var candidates [MaxCandidates]string
 	n := 0
 	for i, token := range tokens[:min(len(tokens), MaxCandidates)] {
-		remembered, known, ok := e.Layout.Parse(token)
-		if !ok || slices.Contains(tokens[:i], token) {
-			continue
-		}
-		if ctx == nil {
-			ctx = s.loadContext.Start(parent, e.Timeout)
-			defer ctx.Stop()
-		}
-		// The touch is the idle timeout alone; the Lifetime is checked when the record is opened.
-		touch := e.Timeouts(remembered).Idle
-		if passive || !known {
-			touch = 0
-		}
-		found, err := s.loadToken(ctx, token, touch, known || passive)
-		if err != nil {
-			return err
-		}
-		if found {
-			validKeys[n] = s.Key
+		if _, _, ok := s.engine.Layout.Parse(token); ok && !slices.Contains(tokens[:i], token) {
+			candidates[n] = token
 			n++
 		}
 	}
-	if n > 1 {
-		s.app.Notice(Notice{Kind: TwoSessions})
-		keys := s.destroyKeys
-		s.Reset()
-		for _, key := range validKeys[:n] {
-			keys.add(key, time.Now())
-		}
-		s.destroyKeys = keys
+	if n == 0 {
+		return nil
 	}
-	return nil
+	ctx := s.loadContext.Start(parent, s.engine.Timeout)
+	defer ctx.Stop()
+	token := candidates[0]
+	if n > 1 {
+		var err error
+		if token, err = s.onlyValid(ctx, candidates[:n]); token == "" {
+			return err
+		}
+	}
+	return s.loadToken(ctx, token, passive)
+}
+
+// onlyValid returns the one token that may stand for a valid session, empty if two do. It touches nothing: a
+// session that is refused must not live on by being refused again and again.
+func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string, err error) {
+	e := s.engine
+	var valid []refused
+	for i, t := range tokens {
+		if i == len(tokens)-1 && len(valid) == 0 {
+			return t, nil // there is no second one that it could differ from
+		}
+		key := e.Layout.Key(e.Realm, t)
+		raw, _, err := e.store.Load(ctx, s.app, key, 0)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return "", err
+		}
+		rec, ok, err := s.read(ctx, key, raw)
+		if err != nil {
+			return "", err
+		}
+		if ok {
+			token = t
+			valid = append(valid, refused{key, raw[:rec.Prefix], rec.Attrs})
+		}
+	}
+	if len(valid) < 2 {
+		return token, nil
+	}
+	s.app.Notice(Notice{Kind: TwoSessions})
+	keys := s.destroyKeys
+	s.Reset()
+	for _, r := range valid {
+		keys.add(r.key, time.Now())
+	}
+	s.destroyKeys, s.refused = keys, valid
+	return "", nil
 }
 
 // loadToken loads the record of one token and makes it the Session's. Whatever is wrong with the record
 // itself is reported and means that nothing was found. If the token does not say by which timeout to touch,
-// touched is false and the record is touched by the timeout found in it.
-func (s *Session) loadToken(ctx context.Context, token string, touch time.Duration, touched bool) (bool, error) {
+// the record is touched by the timeout found in it.
+func (s *Session) loadToken(ctx context.Context, token string, passive bool) error {
 	e := s.engine
+	remembered, known, _ := e.Layout.Parse(token)
+	touched := known || passive
+	// The touch is the idle timeout alone; the Lifetime is checked when the record is opened.
+	touch := e.Timeouts(remembered).Idle
+	if passive || !known {
+		touch = 0
+	}
 	key := e.Layout.Key(e.Realm, token)
 	raw, left, err := e.store.Load(ctx, s.app, key, touch)
 	if err != nil {
-		return false, unlessMissing(err)
+		return unlessMissing(err)
 	}
 	rec, valid, err := s.read(ctx, key, raw)
 	if !valid {
-		return false, err
+		return err
 	}
 	if !touched && e.idle(&rec) > 0 {
 		now, firstRaw := time.Now(), raw
 		touch = e.Timeouts(rec.Remembered).TTL(&rec, now)
 		if raw, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
-			return false, unlessMissing(err)
+			return unlessMissing(err)
 		}
 		if !bytes.Equal(raw, firstRaw) { // it was written between the two
 			if rec, valid, err = s.read(ctx, key, raw); !valid {
-				return false, err
+				return err
 			}
 			if ttl := e.Timeouts(rec.Remembered).TTL(&rec, now); ttl != touch {
 				touch = ttl
 				if _, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
-					return false, unlessMissing(err)
+					return unlessMissing(err)
 				}
 			}
 		}
@@ -98,7 +126,7 @@ func (s *Session) loadToken(ctx context.Context, token string, touch time.Durati
 	if idle := e.idle(&rec); left != touch && idle > left {
 		s.LastSeen = s.LastSeen.Add(left - idle)
 	}
-	return true, nil
+	return nil
 }
 
 // read opens and decodes what is under a key. It is valid if it is a session's record whose time is not up

@@ -116,29 +116,29 @@ func TestLoad(t *testing.T) {
 
 		{
 			name: "T4 two valid tokens", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "b"}},
-			commands: "touch old, touch older", notices: "TwoSessions", destroy: "load old, delete old, load older, delete older: had",
+			commands: "load old, load older", notices: "TwoSessions", destroy: "load old, delete old, load older, delete older: had",
 		},
 		{
 			name: "T4 two valid tokens and one that was renewed", tokens: []string{"older", "oldest", "old"},
 			stored:   map[string]rec{"older": mark("new"), "new": {payload: "a"}, "old": {payload: "b"}, "oldest": {payload: "c"}},
-			commands: "touch older, touch oldest, touch old", notices: "TwoSessions",
+			commands: "load older, load oldest, load old", notices: "TwoSessions",
 			destroy: "load new, delete new, load oldest, delete oldest, load old, delete old: had", left: "older>new",
 		},
 		{
 			name: "T4 the second of two is valid", tokens: []string{"unknown", "old"}, stored: map[string]rec{"old": {payload: "a"}},
-			found: "old a", commands: "touch unknown, touch old", destroy: "delete old: had",
+			found: "old a", commands: "load unknown, touch old", destroy: "delete old: had",
 		},
 		{
 			name: "T4 the first of two is valid", tokens: []string{"old", "unknown"}, stored: map[string]rec{"old": {payload: "a"}},
-			found: "old a", commands: "touch old, touch unknown", destroy: "delete old: had",
+			found: "old a", commands: "load old, load unknown, touch old", destroy: "delete old: had",
 		},
 		{
 			name: "T4 the second of two cannot be read", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "?"}},
-			found: "old a", commands: "touch old, touch older", notices: "Undecodable id: cannot decode", destroy: "load older, delete older, delete old: had",
+			found: "old a", commands: "load old, load older, touch old", notices: "Undecodable id: cannot decode", destroy: "load older, delete older, delete old: had",
 		},
 		{
 			name: "L10 the first of two was renewed", tokens: []string{"older", "old"}, stored: map[string]rec{"older": mark("new"), "new": {payload: "a"}, "old": {payload: "b"}},
-			found: "old b", commands: "touch older, touch old", destroy: "load new, delete new, delete old: had", left: "older>new",
+			found: "old b", commands: "load older, touch old", destroy: "load new, delete new, delete old: had", left: "older>new",
 		},
 		{
 			name: "T4 the same token twice", tokens: []string{"old", "old"}, stored: map[string]rec{"old": {payload: "a"}},
@@ -146,7 +146,7 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "T4 five tokens", tokens: []string{"1", "2", "3", "4", "old"}, stored: map[string]rec{"old": {payload: "a"}},
-			commands: "touch 1, touch 2, touch 3, touch 4", destroy: "none", left: "old=a",
+			commands: "load 1, load 2, load 3, touch 4", destroy: "none", left: "old=a",
 		},
 		{
 			name: "T3 a token of the wrong shape", tokens: []string{"!", "old"}, stored: map[string]rec{"!": {payload: "a"}, "old": {payload: "b"}},
@@ -157,8 +157,20 @@ func TestLoad(t *testing.T) {
 		},
 
 		{
-			name: "C13 the store does not answer", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": notApplied},
-			err: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+			name: "C13 the store does not answer", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"load old": notApplied},
+			err: "ErrUnavailable", commands: "load old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "C13 the store does not answer to the touch of the valid one of two", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": notApplied},
+			err: "ErrUnavailable", commands: "load old, load older, touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+		},
+		{
+			name: "C1 the valid one of two ends before it is touched", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(ends)},
+			commands: "load old, load older, touch old", destroy: "none",
+		},
+		{
+			name: "K4 the second of two is newer than this build", tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "b", version: 2}},
+			err: "ErrNewerVersion", commands: "load old, load older", destroy: "none", left: "old=a older=b",
 		},
 		{
 			name: "C13 the store answers too late", stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": lost},
@@ -170,8 +182,8 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "T4 two tokens have one time budget", tokens: []string{"older", "old"}, stored: map[string]rec{"old": {payload: "a"}},
-			happens: events{"touch older": slow(timeout * 3 / 4), "touch old": takes(timeout / 2)},
-			err:     "ErrUnavailable", commands: "touch older, touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
+			happens: events{"load older": slow(timeout * 3 / 4), "touch old": takes(timeout / 2)},
+			err:     "ErrUnavailable", commands: "load older, touch old", notices: "Unavailable first", destroy: "none", left: "old=a",
 		},
 
 		{

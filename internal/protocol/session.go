@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,7 @@ type Session struct {
 	RenewedElsewhere bool // a token of the request was renewed by another request, at most markTTL ago
 
 	destroyKeys destroyKeys
+	refused     []refused
 	loadContext deadline.Context // here, because a load then needs no allocation for it
 }
 
@@ -80,7 +82,15 @@ func (s *Session) Adopt(f *Found, left time.Duration) {
 func (s *Session) Reset() {
 	s.Token, s.Key, s.Raw, s.Record = "", "", nil, record.Record{}
 	s.InStoreAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
-	s.Gone, s.RenewedElsewhere, s.destroyKeys = false, false, destroyKeys{}
+	s.Gone, s.RenewedElsewhere, s.destroyKeys, s.refused = false, false, destroyKeys{}, nil
+}
+
+// StartOver makes it a new session, of which nothing is stored, in the place of one that has ended. Destroy still
+// ends what else the request's tokens stand for.
+func (s *Session) StartOver() {
+	keys := s.destroyKeys
+	s.Reset()
+	s.destroyKeys = keys
 }
 
 // NoteEnded notes that the session has ended elsewhere.
@@ -121,9 +131,24 @@ type destroyKeys struct {
 	since time.Time
 }
 
+// A refused is one of two valid sessions that the request carried. Nobody can tell which of them is the user's.
+type refused struct {
+	key    string
+	prefix []byte // of the record as it was loaded
+	attrs  any
+}
+
 func (k *destroyKeys) add(key string, at time.Time) {
 	k.keys = append(k.keys, key)
 	if k.since.IsZero() || at.Before(k.since) {
 		k.since = at
+	}
+}
+
+// remove takes out a key under which nothing is left to destroy.
+func (k *destroyKeys) remove(key string) {
+	k.keys = slices.DeleteFunc(k.keys, func(other string) bool { return other == key })
+	if len(k.keys) == 0 {
+		*k = destroyKeys{}
 	}
 }

@@ -90,7 +90,7 @@ func TestExpiry(t *testing.T) {
 
 	const commit = "the commit"
 	for name, store := range map[string]func() sessions.Store{"a store that forgets": kit.Memory, "a store that still returns the bytes": kit.Immortal} {
-		for _, verb := range []string{commit, "Save", "Renew", "Touch", "Reload", "SignIn"} {
+		for _, verb := range []string{commit, "Save", "Renew", "Touch", "Reload"} {
 			for timeouts, cfg := range map[string]sessions.Config{
 				"both":    {},
 				"no idle": {IdleTimeout: -1},

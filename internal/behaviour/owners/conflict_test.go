@@ -120,7 +120,13 @@ func TestStoredOwnerIsAnother(t *testing.T) {
 		each(t, sessions.Config{OnConflict: onConflict}, func(row func(name string, f func(t *testing.T, p *processes))) {
 			for _, from := range []string{"ann", ""} {
 				for _, verb := range verbs {
-					row(fmt.Sprintf("C17 %s by %s of what was %q's and has become bob's is ErrGone", verb.name, policy, from), func(t *testing.T, p *processes) {
+					toEve := strings.HasSuffix(verb.name, " of the owner")
+					signsIn := strings.HasPrefix(verb.name, "SignIn") || from == "" && toEve && !strings.HasPrefix(verb.name, "Renew")
+					name, want := "C17 %s by %s of what was %q's and has become bob's is ErrGone", sessions.ErrGone
+					if signsIn {
+						name, want = "C17 L20 %s by %s of what was %q's and has become bob's begins a session of its own", nil
+					}
+					row(fmt.Sprintf(name, verb.name, policy, from), func(t *testing.T, p *processes) {
 						token := p.seed(session{User: from})
 						older := kit.New[unowned](t, p.inner, sessions.Config{Codec: p.codec})
 						var became string
@@ -130,21 +136,40 @@ func TestStoredOwnerIsAnother(t *testing.T) {
 							return nil
 						})
 						res, err := p.commit(token, func(ctx context.Context) error { return verb.run(p.mine, ctx) })
-						kit.WantErr(t, "it", err, sessions.ErrGone)
-						if kit.TokenOf(res.Header) != "" {
-							t.Errorf("it sends a cookie: %q", res.Header["Set-Cookie"])
-						}
+						kit.WantErr(t, "it", err, want)
 						if is := p.under(token); is != became || strings.Contains(is, "of ann alone") {
 							t.Errorf("what bob has became %q, was %q", is, became)
 						}
-						p.wantLeft(1, 0)
-						if kinds := p.events.Kinds(); !slices.Contains(kinds, sessions.EventGone) || slices.Contains(kinds, sessions.EventMerged) {
+						kinds := p.events.Kinds()
+						if gone := slices.Contains(kinds, sessions.EventGone); gone == signsIn || slices.Contains(kinds, sessions.EventMerged) {
 							t.Errorf("events %v", kinds)
 						}
+						if !signsIn {
+							if kit.TokenOf(res.Header) != "" {
+								t.Errorf("it sends a cookie: %q", res.Header["Set-Cookie"])
+							}
+							p.wantLeft(1, 0)
+							return
+						}
+						if toEve {
+							p.wantOwn(res, "eve")
+						} else {
+							p.wantOwn(res, from)
+						}
+						p.wantLeft(2, 0)
 					})
 				}
 			}
 		})
+	}
+}
+
+// wantOwn says that a response has signed this user in on a session of its own.
+func (p *processes) wantOwn(res *http.Response, user string) {
+	p.t.Helper()
+	s, i := p.found(kit.TokenOf(res.Header))
+	if s.User != user || i.Owner != user || i.New || i.ID == kit.HandID || !restarted(i.CreatedAt) || !restarted(i.AuthenticatedAt) {
+		p.t.Errorf("its token finds %+v, %+v", s, i)
 	}
 }
 
@@ -153,7 +178,10 @@ func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	each(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
 		for _, save := range saves {
-			row(fmt.Sprintf("C5 C14 ann by %s, and bob signs in elsewhere before the claim", save), func(t *testing.T, p *processes) {
+			if save == "Renew" {
+				continue
+			}
+			row(fmt.Sprintf("L20 C18 ann by %s, and bob signs in elsewhere before the claim: each has a session", save), func(t *testing.T, p *processes) {
 				old := p.seed(session{})
 				var bobs string
 				p.at(claim, 1, func() error {
@@ -161,19 +189,64 @@ func TestTwoAtOnce(t *testing.T) {
 					return nil
 				})
 				res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to("ann")) })
-				if !errors.Is(err, sessions.ErrGone) || kit.TokenOf(res.Header) != "" {
-					t.Errorf("ann's: %v, cookie %q, want ErrGone and none", err, res.Header["Set-Cookie"])
-				}
-				if s, i := p.found(bobs); s.User != "bob" || i.Owner != "bob" {
+				kit.WantErr(t, "ann's", err, nil)
+				p.wantOwn(res, "ann")
+				if s, i := p.found(bobs); s.User != "bob" || i.Owner != "bob" || i.ID != kit.HandID {
 					t.Errorf("bob's token finds %+v of %q", s, i.Owner)
 				}
-				p.wantLeft(1, 1)
+				p.wantEnded(old)
+				p.wantLeft(2, 1)
 			})
 		}
-		row("C5 of eight at once, two in each of four processes, one is signed in", func(t *testing.T, p *processes) {
+		for _, save := range saves {
+			if save == "Renew" || save == "Commit" { // Commit comes below anyway
+				continue
+			}
+			row(fmt.Sprintf("L21 %s signs ann in with two valid tokens, and ends their sessions", save), func(t *testing.T, p *processes) {
+				tokens := []string{kit.Edit(t, p.other, "", to("eve")), kit.Edit(t, p.other, "", to("mallory"))}
+				ctx, _ := kit.Load(t, p.mine, tokens...)
+				kit.Must(t, save.run(p.mine, ctx, to("ann")))
+				o := kit.Commit(t, p.mine, ctx, sessions.OutcomeCreated)
+				if s, _ := p.found(o.Token.Reveal()); s.User != "ann" {
+					t.Errorf("its token finds %+v", s)
+				}
+				p.wantLeft(1, 0)
+			})
+		}
+		row("L21 what signs nobody in leaves two valid sessions as they are", func(t *testing.T, p *processes) {
+			tokens := []string{kit.Edit(t, p.other, "", to("eve")), kit.Edit(t, p.other, "", to("mallory"))}
+			ctx, s := kit.Load(t, p.mine, tokens...)
+			s.Note = "an anonymous change"
+			kit.Commit(t, p.mine, ctx, sessions.OutcomeCreated)
+			p.wantLeft(3, 0)
+		})
+		for _, first := range []string{"bob signs in", "the visitor signs out"} {
+			row("L20 what goes from one owner to another, or to nobody, is ErrGone where before it "+first, func(t *testing.T, p *processes) {
+				for _, save := range append([]save{"Renew"}, plain...) {
+					for _, owner := range []string{"eve", ""} {
+						old, live := p.seed(session{User: "ann"}), 0
+						p.at(claim, 1, func() error {
+							kit.Verb(t, p.other, old, map[bool]string{true: "SignIn", false: "Destroy"}[first == "bob signs in"])
+							live, _ = p.inner.Left(t)
+							live-- // the copy of mine, which goes
+							return nil
+						})
+						res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to(owner)) })
+						kit.WantErr(t, string(save), err, sessions.ErrGone)
+						if kit.TokenOf(res.Header) != "" {
+							t.Errorf("%s sends a cookie: %q", save, res.Header["Set-Cookie"])
+						}
+						if after, _ := p.inner.Left(t); after != live {
+							t.Errorf("%s: %d sessions, want %d", save, after, live)
+						}
+					}
+				}
+			})
+		}
+		row("L20 C18 of eight at once, two in each of four processes, each has a session", func(t *testing.T, p *processes) {
 			old := p.seed(session{})
 			var all sync.WaitGroup
-			won, start := make(chan sessions.Outcome, 8), make(chan struct{})
+			done, start := make(chan sessions.Outcome, 8), make(chan struct{})
 			for n := range 4 {
 				m := kit.New[session](t, p.inner, sessions.Config{Codec: p.codec})
 				for i := range 2 {
@@ -181,24 +254,28 @@ func TestTwoAtOnce(t *testing.T) {
 					all.Go(func() {
 						<-start
 						s.User = fmt.Sprintf("user %d of process %d", i, n)
-						if o, err := m.Commit(ctx); err == nil {
-							won <- o
-						} else {
-							kit.WantErr(t, "Commit", err, sessions.ErrGone)
-						}
+						o, err := m.Commit(ctx)
+						kit.OK(t, err)
+						done <- o
 					})
 				}
 			}
 			close(start)
 			all.Wait()
-			if len(won) != 1 {
-				t.Fatalf("%d are signed in", len(won))
+			close(done)
+			ids := map[string]bool{}
+			for o := range done {
+				s, i := p.found(o.Token.Reveal())
+				if s.User == "" || i.Owner != s.User || o.Info.Owner != s.User {
+					t.Errorf("%q finds %+v of %q", o.Info.Owner, s, i.Owner)
+				}
+				ids[i.ID] = true
 			}
-			winner := <-won
-			if s, i := p.found(winner.Token.Reveal()); s.User == "" || i.Owner != s.User || winner.Info.Owner != s.User {
-				t.Errorf("the winner, %q, finds %+v of %q", winner.Info.Owner, s, i.Owner)
+			if len(ids) != 8 || !ids[kit.HandID] {
+				t.Errorf("IDs %v", ids)
 			}
-			p.wantLeft(1, 1)
+			p.wantEnded(old)
+			p.wantLeft(8, 1)
 		})
 	})
 }

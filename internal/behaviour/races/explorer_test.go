@@ -31,6 +31,7 @@ type explorer struct {
 	bubble   bool // in a synctest bubble, where it sees of everybody whether he stands or waits
 
 	first    string // the token that all requests of this run present
+	firstID  string // of its session
 	requests []*request
 	late     []func() // operations on their way that the request has given up
 	running  int
@@ -188,6 +189,7 @@ func (e *explorer) Delete(ctx context.Context, key string) error {
 func (e *explorer) play(t *testing.T, paths ...string) {
 	e.Store = &kit.Store{Store: e.newStore()}
 	e.first = kit.MustRequest(t, e.m, "", kit.Put(e.m, "ann"))
+	e.firstID = e.id(t, e.first)
 	e.requests, e.late, e.trace = nil, nil, nil
 	e.running, e.reports = len(paths), make(chan *request, len(paths))
 	for i, path := range paths {
@@ -312,6 +314,21 @@ func (e *explorer) live(t *testing.T) []string {
 		}
 	}
 	return slices.DeleteFunc(tokens, func(token string) bool { return !kit.Alive(t, e.m, token) })
+}
+
+func (e *explorer) id(t *testing.T, token string) string {
+	ctx, _ := kit.Load(t, e.m, token)
+	return e.m.Info(ctx).ID
+}
+
+// began is how many of the live sessions a sign-in of this run has begun.
+func (e *explorer) began(t *testing.T, live []string) (n int) {
+	for _, token := range live {
+		if e.id(t, token) != e.firstID {
+			n++
+		}
+	}
+	return n
 }
 
 // records is how many there are that are no marks.

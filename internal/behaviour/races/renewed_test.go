@@ -21,7 +21,6 @@ func TestRenewedMeanwhile(t *testing.T) {
 		{"/touch", "after Load", 200, "ErrGone"},
 		{"/reload", "after Load", 200, "ErrGone"},
 		{"/renew?v=eve", "before CompareAndSwap", 200, "ErrGone"},
-		{"/signin?v=eve", "before CompareAndSwap", 200, "ErrGone"},
 	}
 	eachProcesses(t, func(t *testing.T, p *kit.Processes) {
 		start := func(t *testing.T) (b, other *kit.Browser) {
@@ -45,6 +44,28 @@ func TestRenewedMeanwhile(t *testing.T) {
 				}
 				wantRecords(t, p, 1)
 			})
+		}
+
+		// A sign-in is a proof: the second click on the form is the one whose answer the browser shows.
+		for _, step := range []string{"before Load", "after Load", "before Create", "after Create", "before CompareAndSwap"} {
+			for _, last := range []string{"the parked one's", "the other one's"} {
+				t.Run("L20 C18 C14 a sign-in "+step+" while another tab signs in: "+last+" cookie arrives last", func(t *testing.T) {
+					b, other := start(t)
+					parked := b.Clone()
+					res := p.Park(parked, "/signin?v=ann", step, func() { other.MustGet("/signin?v=ann", "ok") })
+					if res.StatusCode != 200 || res.Text != "ok" || len(res.SetCookies()) != 1 {
+						t.Errorf("it answers %d %q and sends %q", res.StatusCode, res.Text, res.SetCookies())
+					}
+					if last == "the other one's" {
+						parked = other
+					}
+					wantUser(t, "the cookie", parked, "ann")
+					wantUser(t, "the parked one's token", b.As(kit.TokenOf(res.Header)), "ann")
+					wantUser(t, "the other one's token", other, "ann")
+					wantUser(t, "the old token", b, "")
+					wantRecords(t, p, 2)
+				})
+			}
 		}
 
 		// The request was sent before the sign-in and reached the store after

@@ -98,7 +98,7 @@ func TestErrorsHaveTypes(t *testing.T) {
 			a.store.Fail(unavailable)
 			return ctx
 		}, sessions.ErrUnavailable, nil},
-		{"the session has ended", "Save Commit Renew SignIn Touch Reload", func(t *testing.T, a *attempt) context.Context {
+		{"the session has ended", "Save Commit Renew Touch Reload", func(t *testing.T, a *attempt) context.Context {
 			ctx, _ := load(t, a, a.token)
 			kit.Verb(t, a.Manager, a.token, "Destroy")
 			return ctx

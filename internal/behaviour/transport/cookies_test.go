@@ -85,6 +85,50 @@ func TestSeveralCookies(t *testing.T) {
 		}
 	})
 
+	for _, verb := range []string{"SignIn", "Remember"} {
+		t.Run("L21 "+verb+" with two valid ones ends both, and works from then on", func(t *testing.T) {
+			a := newApp(t, sessions.Config{})
+			mine, tossed := a.Seed(7), a.Seed(9)
+			res := a.Ask(func(_ http.ResponseWriter, r *http.Request) {
+				a.FromContext(r.Context()).Views = 1
+				kit.Must(t, kit.Call(a.Manager, r.Context(), verb))
+			}, pairs(mine, tossed))
+			token := kit.TokenOf(res.Header)
+			if a.Views(mine) != 0 || a.Views(tossed) != 0 || len(res.Header["Set-Cookie"]) != 1 {
+				t.Errorf("%d and %d views, %v", a.Views(mine), a.Views(tossed), res.Header)
+			}
+			if got := views(a, pairs(mine, token)); got != 1 { // the browser keeps a cookie of another Path or Domain
+				t.Errorf("%d views with the new one, want 1", got)
+			}
+			a.WantEvents(t, sessions.EventTwoSessions, sessions.EventCreated, sessions.EventSignedIn)
+		})
+	}
+
+	t.Run("L21 a sign-in that cannot end them fails", func(t *testing.T) {
+		a := newApp(t, sessions.Config{})
+		mine, tossed := a.Seed(7), a.Seed(9)
+		a.Ask(func(_ http.ResponseWriter, r *http.Request) {
+			a.Store.Fail(fmt.Errorf("%w: fault of the test", sessions.ErrUnavailable), "before CompareAndSwap")
+			kit.WantErr(t, "SignIn", a.SignIn(r.Context()), sessions.ErrUnavailable)
+			a.Store.Heal()
+		}, pairs(mine, tossed))
+		if live, _ := a.Store.Left(t); live != 2 {
+			t.Errorf("%d sessions, want the two", live)
+		}
+	})
+
+	kit.Bubble(t, "L21 two valid ones live no longer by being refused", func(t *testing.T) {
+		a := newApp(t, sessions.Config{})
+		mine, tossed := a.Seed(7), a.Seed(9)
+		for range 7 {
+			views(a, pairs(mine, tossed))
+			time.Sleep(10 * time.Minute)
+		}
+		if live, _ := a.Store.Left(t); live != 0 {
+			t.Errorf("after an IdleTimeout in which they were refused %d are alive", live)
+		}
+	})
+
 	const four = "Load Load Load Load"
 	t.Run("T4 at most four are tried", func(t *testing.T) {
 		for _, tc := range []struct{ at, views int }{{1, 7}, {4, 7}, {5, 0}, {9, 0}} {
@@ -94,7 +138,11 @@ func TestSeveralCookies(t *testing.T) {
 			if got := views(a, pairs(tokens...)); got != tc.views {
 				t.Errorf("the valid one is number %d: %d views, want %d", tc.at, got, tc.views)
 			}
-			a.WantCalls(t, "nine tokens", four)
+			calls := four
+			if tc.at == 1 {
+				calls += " Load" // the touch: that it is the only valid one is known at the end
+			}
+			a.WantCalls(t, "nine tokens", calls)
 		}
 	})
 

@@ -197,6 +197,9 @@ func (q *modelled) step() {
 			return
 		}
 		got := q.SignIn(ctx)
+		if q.gone || q.stored && q.record == nil { // it begins a session of its own
+			q.gone, q.stored, q.base = false, false, values{}
+		}
 		q.want("SignIn", got, q.write(true, nil))
 		if got == nil {
 			q.token = ""
