@@ -132,24 +132,21 @@ func (s *session) newRecord() record.Record {
 }
 
 // createSignedIn stores T as a new session of a user who has just proved who they are. If the one from before has
-// ended, the new one has another ID and only T as the request has it: nothing is brought back. r is nil if a change
-// of owner alone is the sign-in.
+// ended, the new one has another ID, and T as the request has it, encoded afresh: nothing is brought back. r is nil
+// if a change of owner alone is the sign-in.
 func (s *session) createSignedIn(ctx context.Context, r *renewal) error {
-	gone := s.stored.Gone
-	if gone {
-		s.stored.StartOver()
-		s.setBase(document.Document{})
-	}
-	mine, _, err := s.encodeAndCompare(nil)
-	if err == nil {
-		rec := s.newRecord()
-		if r != nil {
-			r.changeHeader(&rec)
-		}
-		err = s.create(ctx, mine, rec)
-	}
+	_, mine, err := s.live.encode(s.core, nil, nil, document.Document{})
 	if err != nil {
-		s.stored.Gone = gone
+		return err
+	}
+	rec := s.newRecord()
+	if s.stored.Gone {
+		rec.ID = s.core.engine.NewID()
+	}
+	if r != nil {
+		r.changeHeader(&rec)
+	}
+	if err = s.create(ctx, mine, rec); err != nil {
 		return err
 	}
 	s.saveErr = nil

@@ -9,7 +9,8 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Create stores a new session under a new token, and s is that session from then on.
+// Create stores a new session under a new token, and s is that session from then on. If the one before has ended, that
+// stays so, and Destroy still ends what else the request's tokens stand for.
 func (s *Session) Create(ctx context.Context, rec record.Record) error {
 	ctx, cancel := s.engine.SaveContext(ctx)
 	defer cancel()
@@ -17,7 +18,7 @@ func (s *Session) Create(ctx context.Context, rec record.Record) error {
 	if err != nil {
 		return err
 	}
-	s.Token, s.Key = token, key
+	s.Token, s.Key, s.Gone = token, key, false
 	s.Adopt(&created, s.engine.TTL(&created.Record))
 	return nil
 }

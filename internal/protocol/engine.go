@@ -129,6 +129,14 @@ func (e *Engine) setIDFromKey(rec *record.Record, key string) {
 	}
 }
 
+// NewID draws the ID of a new session. It is nil where IDs are derived from keys.
+func (e *Engine) NewID() []byte {
+	if e.IDOf != nil {
+		return nil
+	}
+	return []byte(uuid.NewString())
+}
+
 // HashID is an ID for a record that has none. It is a hash of the key, because the key may be the token.
 func HashID(key string) string {
 	return uuid.NewHash(sha256.New(), uuid.Nil, []byte(key), 8).String()

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/typedsessions/sessions/internal/deadline"
 	"github.com/typedsessions/sessions/internal/record"
 )
@@ -61,8 +59,8 @@ func (s *Session) HasEnded() bool { return s.Gone || s.RenewedElsewhere && !s.St
 // ID returns the session's ID. One that is not stored yet is drawn at the first call, unless the Layout
 // derives it from the key.
 func (s *Session) ID() []byte {
-	if len(s.Record.ID) == 0 && s.engine.IDOf == nil {
-		s.Record.ID = []byte(uuid.NewString())
+	if len(s.Record.ID) == 0 {
+		s.Record.ID = s.engine.NewID()
 	}
 	return s.Record.ID
 }
@@ -83,14 +81,6 @@ func (s *Session) Reset() {
 	s.Token, s.Key, s.Raw, s.Record = "", "", nil, record.Record{}
 	s.InStoreAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
 	s.Gone, s.RenewedElsewhere, s.destroyKeys, s.refused = false, false, destroyKeys{}, nil
-}
-
-// StartOver makes it a new session, of which nothing is stored, in the place of one that has ended. Destroy still
-// ends what else the request's tokens stand for.
-func (s *Session) StartOver() {
-	keys := s.destroyKeys
-	s.Reset()
-	s.destroyKeys = keys
 }
 
 // NoteEnded notes that the session has ended elsewhere.

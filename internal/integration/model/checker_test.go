@@ -26,7 +26,9 @@ import (
 //	              this one never again (L12, C4, C5).
 //	destroy       ends the session, whoever has a token that was its (C15, C16),
 //	              also one that the request's token was renewed to (follow).
-//	create        begins another session.
+//	create        begins another session. A sign-in whose session has ended, or was
+//	              renewed, does so with T as the request has it (L20, C18): to the
+//	              session from before it is a renewal that ended in ErrGone.
 //
 // What did not return nil:
 //
@@ -127,7 +129,11 @@ func step(s state, e event) (bool, state) {
 	case ends:
 		return s.stored, state{stored: true, dead: true, marks: s.marks}
 	case creates:
-		s.token, s.content = e.new, content{}.edited(e.op.Set)
+		s.token, s.content = e.new, content{}
+		if e.op.From != nil {
+			s.content = contentOf(e.op.From)
+		}
+		s.content = s.content.edited(e.op.Set)
 		if e.op.Saw != nil {
 			valid = s.content == e.saw
 			s.content = s.content.updated(e.op)

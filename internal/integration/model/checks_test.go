@@ -55,6 +55,22 @@ func last(token string, s *Session) op {
 	return o
 }
 
+// begun is the other half of a sign-in that came too late: a session of its own.
+func begun(begin, end int, token string, from Session) op {
+	o := at(begin, end, op{Kind: opCreate, New: token, Session: "own", From: &from})
+	o.Verb = string(signIn)
+	return o
+}
+
+// lastOf is last of another session than the first.
+func lastOf(id, token string, s *Session) op {
+	o := last(token, s)
+	if s != nil {
+		o.Session = id
+	}
+	return o
+}
+
 // log is a session with these Updates.
 func log(ids ...int) Session { return Session{Count: len(ids), Log: ids, Shared: 1} }
 
@@ -212,6 +228,18 @@ func TestChecker(t *testing.T) {
 		"C16 a destroy that only knows a mark ends the renewed session": {ops: []op{
 			created("t"), renewed(2, 5, "t", "u", ""), missed(6, 7, "t", aMark),
 			at(8, 9, op{Kind: opFollow, Token: "t", Instead: aMark}), last("t", nil), last("u", &start),
+		}, records: []record{live, mark}, problem: noOrder},
+		"L20 C18 of two sign-ins each has a session": {ops: []op{
+			created("t"), renewed(2, 5, "t", "u", ""), renewed(3, 6, "t", "", gone), begun(3, 6, "v", start), last("t", nil), last("u", &start), lastOf("own", "v", &start),
+		}, records: []record{live, mark, {key: "v", ID: "own", ttl: time.Hour}}},
+		"L20 a sign-in begins a session of its own though the one from before is there": {ops: []op{
+			created("t"), renewed(3, 6, "t", "", gone), begun(3, 6, "v", start), last("t", &start), lastOf("own", "v", &start),
+		}, records: []record{live, {key: "v", ID: "own", ttl: time.Hour}}, problem: noOrder},
+		"L20 a sign-in begins with another T than its request has": {ops: []op{
+			created("t"), destroyed(2, 5, "t", ""), renewed(3, 6, "t", "", gone), begun(3, 6, "v", start), last("t", nil), lastOf("own", "v", &one),
+		}, records: []record{{key: "v", ID: "own", ttl: time.Hour}}, problem: noOrder},
+		"L20 a sign-in brings back the session that has ended": {ops: []op{
+			created("t"), destroyed(2, 5, "t", ""), renewed(6, 7, "t", "u", ""), last("t", nil), last("u", &start),
 		}, records: []record{live, mark}, problem: noOrder},
 		"L7 a key that never ends": {ops: []op{
 			created("t"), last("t", &start),

@@ -107,7 +107,7 @@ func checkRecords(histories []history, ops []op, records []record, lossy bool) (
 	}
 	unheard := 0
 	for _, o := range ops {
-		if o.Token == "" && o.Kind == opCreate && o.Err == unavailable {
+		if o.Err == unavailable && (o.Token == "" && o.Kind == opCreate || o.Kind == opRenew && o.signsIn()) {
 			unheard++
 		}
 	}

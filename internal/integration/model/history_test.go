@@ -131,9 +131,13 @@ type op struct {
 	Set                      []edit `json:",omitempty"` // edits that were waiting
 	Then                     []edit `json:",omitempty"` // edits of an Update's function
 	Saw                      *Session
-	New                      string `json:",omitempty"` // the token that the client got
-	Session                  string `json:",omitempty"` // its public ID
+	From                     *Session `json:",omitempty"` // what a sign-in began its own session with
+	New                      string   `json:",omitempty"` // the token that the client got
+	Session                  string   `json:",omitempty"` // its public ID
 }
+
+// signsIn says that it is a proof of who the user is, and depends on no session from before (L20).
+func (o *op) signsIn() bool { return o.Verb == string(signIn) || o.Verb == string(remember) }
 
 // printHistory is the history for people, one line an operation, in the order of the
 // calls. Tokens are printed as numbers.
@@ -176,6 +180,9 @@ func printHistory(ops []op) string {
 		}
 		if o.New != "" {
 			b.WriteString(" " + name(o.New))
+		}
+		if o.From != nil {
+			fmt.Fprintf(&b, " from %s", o.From)
 		}
 		if o.Saw != nil {
 			fmt.Fprintf(&b, " saw %s", o.Saw)

@@ -75,7 +75,7 @@ func TestModel(t *testing.T) {
 	if *processesFlag < 1 || *clientsFlag < 1 || clients > ownFields {
 		t.Fatalf("%d clients in %d processes are not between one and %d", clients, *processesFlag, ownFields)
 	}
-	t.Run("C1 C4 C5 C7 C9 C10 C14 C15 C16 L7 L12 every history of racing requests has an order that explains it", func(t *testing.T) {
+	t.Run("C1 C4 C5 C7 C9 C10 C14 C15 C16 C18 L7 L12 L20 every history of racing requests has an order that explains it", func(t *testing.T) {
 		r := &run{fleet: startFleet(t, *processesFlag), seed: *seedFlag, results: map[string]int{}}
 		for r.seed == 0 {
 			r.seed = rand.Uint64()

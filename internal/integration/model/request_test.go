@@ -244,10 +244,18 @@ func (v *visit) stored(o op, err error) {
 		v.end(o, nil)
 		return
 	}
-	if fresh && v.trail && o.Verb != string(signIn) && o.Verb != string(remember) {
+	if fresh && v.trail && !o.signsIn() {
 		v.instead(nothing)
 	}
-	o.New, err = v.learned(sessions.OutcomeCreated, sessions.OutcomeRenewed)
+	out, err := v.learned(sessions.OutcomeCreated, sessions.OutcomeRenewed)
+	if !fresh && err == nil && out.Kind == sessions.OutcomeCreated && o.signsIn() {
+		before := o // to its session the sign-in is one that came too late
+		before.Err, before.Return = gone, clock()
+		v.ops = append(v.ops, before)
+		o.Kind, o.Token, o.Set, o.From = opCreate, "", nil, v.look()
+		v.lost = false
+	}
+	o.New = out.Token.Reveal()
 	v.token = o.New
 	o.Session = v.m.Info(v.ctx).ID
 	if v.end(o, err) {
@@ -257,12 +265,12 @@ func (v *visit) stored(o op, err error) {
 }
 
 // learned asks Commit, which has nothing to save, what the client must learn.
-func (v *visit) learned(kinds ...sessions.OutcomeKind) (token string, err error) {
-	out, err := v.m.Commit(v.ctx)
+func (v *visit) learned(kinds ...sessions.OutcomeKind) (out sessions.Outcome, err error) {
+	out, err = v.m.Commit(v.ctx)
 	if err == nil && !slices.Contains(kinds, out.Kind) {
 		err = fmt.Errorf("the Outcome of a verb that returned nil is %v, want one of %v", out.Kind, kinds)
 	}
-	return out.Token.Reveal(), err
+	return out, err
 }
 
 // destroy ends the session, and what the loaded token was renewed to.
