@@ -8,8 +8,8 @@ import (
 
 // FromContext returns the session of the request that ctx belongs to: a live *T, the same each time, whose
 // changes are saved. A visitor without a session gets a fresh T. If Handler did not wrap the route it
-// panics. *T belongs to the request's goroutine. Its unexported fields and those tagged "-" live as long as
-// the request.
+// panics. *T belongs to the request's goroutine. Its unexported fields and those tagged "-" are not stored:
+// they last until the request ends, or until Update, Reload or a merge decodes T afresh.
 func FromContext[T any](ctx context.Context) *T {
 	s, ok := ctx.Value(typeKey[T]{}).(*session)
 	if !ok {
