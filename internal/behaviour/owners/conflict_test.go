@@ -199,6 +199,34 @@ func TestTwoAtOnce(t *testing.T) {
 			})
 		}
 		for _, save := range saves {
+			row(fmt.Sprintf("L20 C18 %s of a request whose token bob's sign-in has renewed before it loads", save), func(t *testing.T, p *processes) {
+				old := p.seed(session{})
+				bobs := kit.Edit(t, p.other, old, func(s *session) { s.User = "bob" })
+				res, err := p.commit(old, func(ctx context.Context) error { return save.run(p.mine, ctx, to("ann")) })
+				kit.WantErr(t, "ann's", err, nil)
+				p.wantOwn(res, "ann")
+				if s, _ := p.found(bobs); s.User != "bob" {
+					t.Errorf("bob's token finds %+v", s)
+				}
+				p.wantLeft(2, 1)
+			})
+			row(fmt.Sprintf("L20 %s of a session that this request knows to have ended", save), func(t *testing.T, p *processes) {
+				old := p.seed(session{})
+				res, err := p.commit(old, func(ctx context.Context) error {
+					kit.Verb(t, p.other, old, "Destroy")
+					kit.WantErr(t, "Touch", p.mine.Touch(ctx), sessions.ErrGone)
+					p.mine.FromContext(ctx).Note = "a change of nobody's"
+					kit.WantErr(t, "Save", p.mine.Save(ctx), sessions.ErrGone)
+					return save.run(p.mine, ctx, to("ann"))
+				})
+				if save == "Renew" {
+					kit.WantErr(t, "ann's", err, sessions.ErrGone)
+					return
+				}
+				kit.WantErr(t, "ann's", err, nil)
+				p.wantOwn(res, "ann")
+				p.wantLeft(1, 0)
+			})
 			if save == "Renew" || save == "Commit" { // Commit comes below anyway
 				continue
 			}
