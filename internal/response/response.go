@@ -54,17 +54,18 @@ type Writer struct {
 
 // The states of a Writer. They change as follows, and in no other way:
 //
-//	open    → sent       a method sends the header after Commit
+//	open    → sent       a method sends the header after Commit, or Release
 //	open    → hijacked   Hijack succeeds after Commit
 //	sent    → hijacked   Hijack succeeds after the header
 //	open    → failing    Commit has failed, or Finish finds that it panicked
 //	failing → failed     the error response is sent
+//	failing → sent       Release, because Fail has panicked and somebody else will answer
 //
 // Open stays open while Commit runs, and after it if rw refused a Flush or Hijack. Failing stays failing if
 // Fail panics, until Finish answers.
 const (
 	open     = iota // nothing has been sent
-	sent            // the header has been sent: calls are passed on to rw
+	sent            // the header has been sent, or Handler has returned: calls are passed on to rw
 	hijacked        // the connection is the handler's
 	failing         // Commit has failed, and the error response is not sent yet
 	failed          // the error response has been sent
@@ -94,6 +95,18 @@ func (w *Writer) Finish() {
 	case s == open, s == failing:
 		w.state.Store(failing) // so that Err has the error before the client can see it
 		w.send(&answer{header: w.strip()})
+	}
+}
+
+// Release ends the Writer's work, also after a panic: from then on it passes all calls on and calls no method of
+// its Committer. A framework may keep it and write to it after a panic has left the handler, or for an error that
+// the handler has returned. After a failed commit nothing is passed on, because the error response is complete.
+// Release waits for a commit that another goroutine has begun.
+func (w *Writer) Release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.state.Load(); s == open || s == failing {
+		w.state.Store(sent)
 	}
 }
 
@@ -264,7 +277,10 @@ func (w *Writer) afterCommit(pass func() (uint32, error)) error {
 // On success the state stays open, because only the caller knows whether the header is then sent. After a
 // Commit or Fail that panicked err is set, so neither runs a second time.
 func (w *Writer) commit() error {
-	if w.err != nil || w.state.Load() != open {
+	if w.state.Load() != open {
+		return w.Err()
+	}
+	if w.err != nil {
 		return w.err
 	}
 	w.err = errPanicked
