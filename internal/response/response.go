@@ -11,8 +11,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +52,9 @@ type Writer struct {
 	// err is Commit's error, or errPanicked while Commit runs or after it panicked. It is constant once the
 	// state is failing.
 	err error
+	// outer are the headers of a body that were set before Init: an outer middleware's, such as the
+	// Content-Encoding of one that compresses.
+	outer http.Header
 }
 
 // The states of a Writer. They change as follows, and in no other way:
@@ -77,6 +82,14 @@ var errPanicked = errors.New("sessions: commit panicked")
 // an allocation.
 func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	w.rw, w.c = rw, c
+	for name, lines := range rw.Header() {
+		if describesBody(name) {
+			if w.outer == nil {
+				w.outer = http.Header{}
+			}
+			w.outer[name] = slices.Clone(lines)
+		}
+	}
 	return w
 }
 
@@ -293,34 +306,40 @@ func (w *Writer) commit() error {
 	return w.err
 }
 
-// strip removes what described the handler's response. Cache headers too: a 503 with the page's max-age would
-// be kept by every cache on the way.
+// strip removes what described the handler's response, and puts back what was there before it.
 func (w *Writer) strip() http.Header {
 	h := w.rw.Header()
-	for k := range h {
-		switch http.CanonicalHeaderKey(k) { // h["ETag"] is a common spelling, and Del misses it
-		case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range",
-			"Content-Disposition", "Content-Location", "Content-Digest", "Repr-Digest", "Content-Md5",
-			"Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Expires", "Location", "Refresh",
-			"Trailer", "Transfer-Encoding":
-			delete(h, k)
-		default:
-			if strings.HasPrefix(k, http.TrailerPrefix) {
-				delete(h, k)
-			}
-		}
-	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return describesBody(name) })
+	maps.Copy(h, w.outer)
+	h.Del("Content-Length") // of whatever response was expected outside, it is not that of this one
 	return h
+}
+
+// describesBody tells whether a header says something of one response's body, or how long that can be kept: a 503
+// with the page's max-age would be kept by every cache on the way.
+func describesBody(name string) bool {
+	switch http.CanonicalHeaderKey(name) { // h["ETag"] is a common spelling, and Del misses it
+	case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range",
+		"Content-Disposition", "Content-Location", "Content-Digest", "Repr-Digest", "Content-Md5",
+		"Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Expires", "Location", "Refresh",
+		"Trailer", "Transfer-Encoding":
+		return true
+	}
+	return strings.HasPrefix(name, http.TrailerPrefix)
 }
 
 // send writes the error response whole, with its length, and flushes it: the handler may run on for long, and
 // one that panics at the error it now gets (httputil.ReverseProxy does) has its connection closed behind it.
+// A Content-Encoding from outside says that the body is transformed on its way, so that its length is not known
+// here; then there is none, as http.ServeContent does it too.
 func (w *Writer) send(a *answer) {
 	if a.code == 0 {
 		a.code = http.StatusInternalServerError
 	}
 	bodyless := a.code == http.StatusNoContent || a.code == http.StatusNotModified
-	if !bodyless && (a.body.Len() > 0 || a.header.Get("Content-Length") == "") {
+	if w.outer.Get("Content-Encoding") != "" {
+		a.header.Del("Content-Length")
+	} else if !bodyless && (a.body.Len() > 0 || a.header.Get("Content-Length") == "") {
 		a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
 	}
 	w.rw.WriteHeader(a.code)
