@@ -88,10 +88,12 @@ func (x *exchange) saveLate() {
 }
 
 // release runs when the request is over, also after a panic. It reports a token that may not have arrived, and
-// drops the request and the response, because the context may live longer.
+// drops the request and the response, because the context may live longer. Nothing is committed any more, also if
+// a framework has kept the writer and answers later.
 //
 // It does not wait for the function of an Update that the handler has left behind.
 func (x *exchange) release() {
+	x.writer.Release() // before x.mu, which a commit takes while it holds the writer
 	x.mu.Lock()
 	err := x.Err()
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil

@@ -19,7 +19,7 @@ type operation struct {
 	savesNothing bool
 	// worksWhenGone says that it also runs on a session that has ended elsewhere: it may sign somebody in.
 	worksWhenGone bool
-	// keepsErrors says that its success leaves an earlier verb's error in force.
+	// keepsErrors says that its success leaves an earlier verb's error in force, except that the store answers again.
 	keepsErrors bool
 }
 
@@ -68,13 +68,17 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 		if op.renews {
 			s.signErr = err
 		}
-		if op.renews || op.saves || s.stored.Gone {
-			s.saveErr = err
+		s.saveErr = err
+		if errors.Is(err, ErrUnavailable) {
+			s.unanswered, s.lossTold = true, op.saves || op.renews
 		}
 	case op.saves: // signErr was nil, unless a sign-in could not begin meanwhile
 		s.saveErr = nil
 	case !op.keepsErrors:
 		s.saveErr, s.signErr = nil, nil
+	}
+	if err == nil {
+		s.unanswered = false
 	}
 	if s.outcome > OutcomeChanged && (s.outcome != outcome || s.stored.Token != token) && s.response != nil {
 		s.response.writeHeader()
@@ -90,9 +94,7 @@ func (s *session) failToBegin(op *operation) error {
 	if op.renews {
 		s.signErr = err
 	}
-	if op.renews || op.saves {
-		s.saveErr = err
-	}
+	s.saveErr = err
 	failed := Event{Kind: EventFailed, Session: s.info(), Op: op.name, Err: err}
 	s.mu.Unlock()
 	if !op.savesNothing {

@@ -14,27 +14,37 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// autosave is a commit that no verb asked for. Once a verb has told the handler that the session could not be
-// saved, the handler decides what the response says: a second failure does not replace it, and a store that did
-// not answer is not asked again. What a user changes by signing in must never be stored under the token from before:
-// after a sign-in that failed nothing is saved.
+// autosave is a commit that no verb asked for. Once a verb has returned an error to the handler, the handler
+// decides what the response says: a second failure does not replace it, and a store that did not answer is not asked
+// again. A change that is lost thereby is told, unless the verb's error has told it. What a user changes by signing in
+// must never be stored under the token from before: after a sign-in that failed nothing is saved.
 func (s *session) autosave() error {
-	if s.signErr != nil || errors.Is(s.saveErr, ErrUnavailable) || !s.mayHaveChanged() {
+	if s.signErr != nil || s.unanswered && s.lossTold || !s.mayHaveChanged() {
 		return nil
 	}
 	mine, changed, err := s.encodeAndCompare(s)
-	if errors.Is(err, errAbandoned) {
+	switch {
+	case errors.Is(err, errAbandoned):
 		s.addRouteEvent(EventLateChange, context.DeadlineExceeded)
 		return nil
-	}
-	if errors.Is(s.saveErr, ErrGone) && (err != nil || !s.signsIn(mine)) {
+	case s.saveErr != nil && s.stored.HasEnded() && (err != nil || !s.signsIn(mine)):
 		return nil
-	}
-	if err == nil {
+	case err == nil && s.unanswered:
+		if changed {
+			s.addRouteEvent(EventFailed, s.saveErr)
+			s.lossTold = true
+		}
+		return nil
+	case err == nil:
 		err = s.save(s, mine, changed)
 	}
 	if err != nil && s.saveErr != nil {
-		s.noteFailure(opCommit, err)
+		if !errors.Is(err, ErrGone) { // which has an event of its own
+			s.addRouteEvent(EventFailed, err)
+		}
+		if errors.Is(err, ErrUnavailable) {
+			s.unanswered, s.lossTold = true, true
+		}
 		return nil
 	}
 	return err

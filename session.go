@@ -39,7 +39,9 @@ type session struct {
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
 	ended          []any       // the Attrs of the two valid sessions that it ended by a sign-in
-	saveErr        error       // of the last verb that failed to save, or found the session ended; nil after one that settled it
+	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
+	unanswered     bool        // the store did not answer a verb, and has answered none since: it is not asked by itself
+	lossTold       bool        // with unanswered: the verb's error, or an event, has told that T is not saved
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
 	// The response. request and response are nil outside HTTP and after Handler has returned.

@@ -18,12 +18,13 @@ func (m *Manager[T]) Save(ctx context.Context) error {
 }
 
 // Reload replaces *T by what is stored now and restarts the idle timeout. What the request had changed is
-// lost.
+// lost. After an error *T is as before, and the response is the handler's, as after Save.
 func (m *Manager[T]) Reload(ctx context.Context) error {
 	return m.core.runVerb(ctx, opReload, withTimeout((*session).reload))
 }
 
-// Touch restarts the idle timeout, for a long request or a [Config].Passive one.
+// Touch restarts the idle timeout, for a long request or a [Config].Passive one. After an error the
+// response is the handler's, as after Save; after [ErrUnavailable] *T is saved only if a later verb succeeds.
 func (m *Manager[T]) Touch(ctx context.Context) error {
 	return m.core.runVerb(ctx, opTouch, withTimeout((*session).touch))
 }
@@ -66,8 +67,8 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 
 // Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
 // renewed it in the last ten seconds, and the response expires the cookie. Of two valid sessions both end.
-// *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that after
-// more than ten seconds it was not found: it has ended or was renewed.
+// *T becomes fresh. On an error the session may live on, the cookie stays, and the response is the handler's;
+// [ErrGone] says that after more than ten seconds it was not found: it has ended or was renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
 	return m.core.runVerb(ctx, opDestroy, withTimeout((*session).destroy))
 }

@@ -11,8 +11,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,21 +52,25 @@ type Writer struct {
 	// err is Commit's error, or errPanicked while Commit runs or after it panicked. It is constant once the
 	// state is failing.
 	err error
+	// outer are the headers of a body that were set before Init: an outer middleware's, such as the
+	// Content-Encoding of one that compresses.
+	outer http.Header
 }
 
 // The states of a Writer. They change as follows, and in no other way:
 //
-//	open    → sent       a method sends the header after Commit
+//	open    → sent       a method sends the header after Commit, or Release
 //	open    → hijacked   Hijack succeeds after Commit
 //	sent    → hijacked   Hijack succeeds after the header
 //	open    → failing    Commit has failed, or Finish finds that it panicked
 //	failing → failed     the error response is sent
+//	failing → sent       Release, because Fail has panicked and somebody else will answer
 //
 // Open stays open while Commit runs, and after it if rw refused a Flush or Hijack. Failing stays failing if
 // Fail panics, until Finish answers.
 const (
 	open     = iota // nothing has been sent
-	sent            // the header has been sent: calls are passed on to rw
+	sent            // the header has been sent, or Handler has returned: calls are passed on to rw
 	hijacked        // the connection is the handler's
 	failing         // Commit has failed, and the error response is not sent yet
 	failed          // the error response has been sent
@@ -76,6 +82,14 @@ var errPanicked = errors.New("sessions: commit panicked")
 // an allocation.
 func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	w.rw, w.c = rw, c
+	for name, lines := range rw.Header() {
+		if describesBody(name) {
+			if w.outer == nil {
+				w.outer = http.Header{}
+			}
+			w.outer[name] = slices.Clone(lines)
+		}
+	}
 	return w
 }
 
@@ -94,6 +108,18 @@ func (w *Writer) Finish() {
 	case s == open, s == failing:
 		w.state.Store(failing) // so that Err has the error before the client can see it
 		w.send(&answer{header: w.strip()})
+	}
+}
+
+// Release ends the Writer's work, also after a panic: from then on it passes all calls on and calls no method of
+// its Committer. A framework may keep it and write to it after a panic has left the handler, or for an error that
+// the handler has returned. After a failed commit nothing is passed on, because the error response is complete.
+// Release waits for a commit that another goroutine has begun.
+func (w *Writer) Release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.state.Load(); s == open || s == failing {
+		w.state.Store(sent)
 	}
 }
 
@@ -264,7 +290,10 @@ func (w *Writer) afterCommit(pass func() (uint32, error)) error {
 // On success the state stays open, because only the caller knows whether the header is then sent. After a
 // Commit or Fail that panicked err is set, so neither runs a second time.
 func (w *Writer) commit() error {
-	if w.err != nil || w.state.Load() != open {
+	if w.state.Load() != open {
+		return w.Err()
+	}
+	if w.err != nil {
 		return w.err
 	}
 	w.err = errPanicked
@@ -277,34 +306,40 @@ func (w *Writer) commit() error {
 	return w.err
 }
 
-// strip removes what described the handler's response. Cache headers too: a 503 with the page's max-age would
-// be kept by every cache on the way.
+// strip removes what described the handler's response, and puts back what was there before it.
 func (w *Writer) strip() http.Header {
 	h := w.rw.Header()
-	for k := range h {
-		switch http.CanonicalHeaderKey(k) { // h["ETag"] is a common spelling, and Del misses it
-		case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range",
-			"Content-Disposition", "Content-Location", "Content-Digest", "Repr-Digest", "Content-Md5",
-			"Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Expires", "Location", "Refresh",
-			"Trailer", "Transfer-Encoding":
-			delete(h, k)
-		default:
-			if strings.HasPrefix(k, http.TrailerPrefix) {
-				delete(h, k)
-			}
-		}
-	}
+	maps.DeleteFunc(h, func(name string, _ []string) bool { return describesBody(name) })
+	maps.Copy(h, w.outer)
+	h.Del("Content-Length") // of whatever response was expected outside, it is not that of this one
 	return h
+}
+
+// describesBody tells whether a header says something of one response's body, or how long that can be kept: a 503
+// with the page's max-age would be kept by every cache on the way.
+func describesBody(name string) bool {
+	switch http.CanonicalHeaderKey(name) { // h["ETag"] is a common spelling, and Del misses it
+	case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range",
+		"Content-Disposition", "Content-Location", "Content-Digest", "Repr-Digest", "Content-Md5",
+		"Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Expires", "Location", "Refresh",
+		"Trailer", "Transfer-Encoding":
+		return true
+	}
+	return strings.HasPrefix(name, http.TrailerPrefix)
 }
 
 // send writes the error response whole, with its length, and flushes it: the handler may run on for long, and
 // one that panics at the error it now gets (httputil.ReverseProxy does) has its connection closed behind it.
+// A Content-Encoding from outside says that the body is transformed on its way, so that its length is not known
+// here; then there is none, as http.ServeContent does it too.
 func (w *Writer) send(a *answer) {
 	if a.code == 0 {
 		a.code = http.StatusInternalServerError
 	}
 	bodyless := a.code == http.StatusNoContent || a.code == http.StatusNotModified
-	if !bodyless && (a.body.Len() > 0 || a.header.Get("Content-Length") == "") {
+	if w.outer.Get("Content-Encoding") != "" {
+		a.header.Del("Content-Length")
+	} else if !bodyless && (a.body.Len() > 0 || a.header.Get("Content-Length") == "") {
 		a.header.Set("Content-Length", strconv.Itoa(a.body.Len()))
 	}
 	w.rw.WriteHeader(a.code)

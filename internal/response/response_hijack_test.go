@@ -100,7 +100,7 @@ func TestHijack(t *testing.T) {
 		if err := new(response.Writer).Init(httptest.NewRecorder(), nil).Push("/", nil); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("Recorder: %v, want ErrNotSupported", err)
 		}
-		p := &pusher{}
+		p := &pusher{ResponseWriter: httptest.NewRecorder()}
 		if err := new(response.Writer).Init(p, nil).Push("/a.css", nil); err != nil || p.target != "/a.css" {
 			t.Errorf("pushed %q: %v", p.target, err)
 		}

@@ -1,6 +1,7 @@
 package writing_test
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -233,4 +234,89 @@ func TestErrorHandler(t *testing.T) {
 		}
 		a.Server().WantQuiet()
 	})
+}
+
+// compressors are middlewares that announce their encoding before they call next.
+var compressors = map[string]func(next http.Handler) http.Handler{
+	"of the textbooks, which takes back no Content-Length": func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			gz := gzip.NewWriter(w)
+			defer gz.Close()
+			next.ServeHTTP(&zipping{w, gz}, r)
+		})
+	},
+	"as gorilla's and gin's, which takes it back and flushes": func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			gz := gzip.NewWriter(w)
+			defer gz.Close()
+			next.ServeHTTP(&flushing{w, gz}, r)
+		})
+	},
+}
+
+type zipping struct {
+	http.ResponseWriter
+	gz *gzip.Writer
+}
+
+func (z *zipping) Write(p []byte) (int, error) { return z.gz.Write(p) }
+
+type flushing struct {
+	http.ResponseWriter
+	gz *gzip.Writer
+}
+
+func (f *flushing) WriteHeader(code int) {
+	f.Header().Del("Content-Length")
+	f.ResponseWriter.WriteHeader(code)
+}
+
+func (f *flushing) Write(p []byte) (int, error) {
+	f.Header().Del("Content-Length")
+	return f.gz.Write(p)
+}
+
+func (f *flushing) Flush() {
+	_ = f.gz.Flush()
+	_ = http.NewResponseController(f.ResponseWriter).Flush()
+}
+
+func TestFailedSaveBehindACompressor(t *testing.T) {
+	t.Parallel()
+	for desc, compress := range compressors {
+		kit.EachVia(t, "W14 the error response arrives whole behind a compressor "+desc, func(t *testing.T, via kit.Via) {
+			a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
+			failWrites(a, sessions.ErrUnavailable)
+			compressed := compress(change(a, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "image/png")
+				w.Header().Set("Content-Language", "fr")
+				w.Header().Set("ETag", `"1"`)
+				io.WriteString(w, "secret")
+			}))
+			a.Root = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.SetCookie(w, &http.Cookie{Name: "theirs", Value: "1"})
+				w.Header().Set("Content-Language", "de")
+				w.Header().Add("Vary", "Accept-Encoding")
+				compressed.ServeHTTP(w, r)
+			})
+			b := a.Browser()
+			r := b.Request("GET", "/")
+			r.Header.Set("Accept-Encoding", "gzip") // so that nobody else decodes it
+			res := b.Do(r)
+			gz, err := gzip.NewReader(strings.NewReader(res.Text))
+			kit.Must(t, err)
+			body, err := io.ReadAll(gz)
+			kit.OK(t, err)
+			if res.StatusCode != 503 || string(body) != "Service Unavailable\n" || res.ContentLength == int64(len(body)) {
+				t.Errorf("%d %q of %d bytes", res.StatusCode, body, res.ContentLength)
+			}
+			res.Header.Del("Content-Length") // the server's own, and true, where it is there
+			kit.WantHeader(t, res.Header, kit.Header("Cache-Control", "no-store", "Content-Encoding", "gzip", "Content-Language", "de",
+				"Content-Type", "text/plain; charset=utf-8", "X-Content-Type-Options", "nosniff", "Retry-After", "1",
+				"Vary", "Accept-Encoding", "Vary", "Cookie", "Set-Cookie", "theirs=1"))
+			a.Server().WantQuiet()
+		})
+	}
 }
