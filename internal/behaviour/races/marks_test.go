@@ -42,6 +42,24 @@ func TestMarksEnd(t *testing.T) {
 			t.Errorf("the next Destroy = %v with %+v, want a fresh start", err, m.FromContext(slow))
 		}
 	})
+	kit.Bubble(t, "C16 C19 a mark stands for ten seconds though IdleTimeout is shorter and the old token is presented", func(t *testing.T) {
+		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{IdleTimeout: 3 * time.Second})
+		old := kit.MustRequest(t, m, "", kit.Put(m, "ann"))
+		renewed := kit.Verb(t, m, old, "Renew")
+		if kit.Alive(t, m, old) {
+			t.Fatal("the old token finds a session")
+		}
+		for range 4 {
+			time.Sleep(2 * time.Second)
+			if !kit.Alive(t, m, renewed) {
+				t.Fatal("the renewed session has ended")
+			}
+		}
+		kit.Verb(t, m, old, "Destroy")
+		if kit.Alive(t, m, renewed) {
+			t.Error("Destroy with the old token leaves the renewed session")
+		}
+	})
 	kit.Bubble(t, "C16 a mark stands for ten seconds though Lifetime is shorter", func(t *testing.T) {
 		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{Lifetime: 4 * time.Second, Remember: sessions.Remember{Lifetime: time.Hour}})
 		old := kit.MustRequest(t, m, "", kit.Put(m, "ann"))
@@ -53,6 +71,37 @@ func TestMarksEnd(t *testing.T) {
 		kit.Verb(t, m, old, "Destroy")
 		if kit.Alive(t, m, renewed) {
 			t.Error("Destroy with the old token leaves the renewed session")
+		}
+	})
+}
+
+// A request with the old token touches what it loads before it knows that this is a mark.
+func TestMarksKeepTheirDeadline(t *testing.T) {
+	t.Parallel()
+	rows := []struct{ name, path, step, calls string }{
+		{"a request", "/get", "before Load", "Load Load"},
+		{"Touch", "/touch", "after Load", "Load Load Load"},
+		{"Reload", "/reload", "after Load", "Load Load Load"},
+	}
+	eachProcesses(t, func(t *testing.T, p *kit.Processes) {
+		for _, verb := range []string{"Renew", "Remember"} { // a remembered session's idle timeout is a month
+			for _, row := range rows {
+				t.Run("C19 "+row.name+" under a token that is renewed meanwhile leaves its mark ten seconds, "+verb, func(t *testing.T) {
+					p.Redis.FlushAll(t.Context())
+					b := p.Visitor("ann")
+					b.Verb(verb)
+					old, other := b.Token(), b.Clone().To(p.Other)
+					p.Store.Calls()
+					p.Park(b, row.path, row.step, func() { other.Verb(verb) })
+					p.WantCalls(t, "it", row.calls)
+					left, err := p.Redis.PTTL(t.Context(), "session:"+kit.KeyOf(old)).Result()
+					if kit.Must(t, err); left <= 0 || left > 10*time.Second {
+						t.Errorf("the mark stays for %v", left)
+					}
+					b.As(old).MustGet("/destroy", "ok")
+					wantUser(t, "the renewed token", other, "")
+				})
+			}
 		}
 	})
 }
