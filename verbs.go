@@ -69,8 +69,8 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 
 // Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
 // renewed it in the last ten seconds, and the response expires the cookie. Of two valid sessions both end.
-// *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that after
-// more than ten seconds it was not found: it has ended or was renewed.
+// *T becomes fresh. On an error the session may live on, and the cookie stays; [ErrGone] says that it was not
+// found and may have been renewed: after more than ten seconds, or where the store evicts keys.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
 	return m.core.runVerb(ctx, opDestroy, withTimeout((*session).destroy))
 }

@@ -120,6 +120,7 @@ func (s *Session) read(ctx context.Context, key string, raw []byte, touched bool
 	case rec.IsMark():
 		s.destroyKeys.add(string(rec.Successor), rec.Created)
 		s.RenewedElsewhere = true
+		s.noteMark(key, &rec)
 		if touched {
 			s.restoreMark(ctx, key, &rec)
 		}

@@ -102,7 +102,7 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "K4 C16 a mark of a newer version", stored: map[string]rec{"old": {successor: "new", version: 2}},
-			commands: "touch old, touch old 9.999s", destroy: "load new: had", left: "old>new",
+			commands: "touch old, touch old 9.999s", destroy: "load new, load old: had", left: "old>new",
 		},
 
 		{

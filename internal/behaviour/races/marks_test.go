@@ -1,6 +1,10 @@
 package races_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,4 +108,92 @@ func TestMarksKeepTheirDeadline(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A store that evicts marks hides where a session went, and a broken one may send Destroy in a circle.
+func TestDestroyWithoutAWay(t *testing.T) {
+	t.Parallel()
+	eachProcesses(t, func(t *testing.T, p *kit.Processes) {
+		evicts := func(t *testing.T) {
+			for _, key := range p.Keys() {
+				if _, isRecord := p.Records()[key]; !isRecord {
+					kit.Must(t, p.Redis.Del(t.Context(), key).Err())
+				}
+			}
+		}
+		start := func(t *testing.T) (b, old *kit.Browser) {
+			p.Redis.FlushAll(t.Context())
+			b = p.Visitor("ann")
+			old = b.Clone()
+			b.MustGet("/renew", "ok")
+			return b, old
+		}
+		destroyAfter := func(t *testing.T, b *kit.Browser, act func(ctx context.Context)) kit.Response {
+			return b.Visit(func(w http.ResponseWriter, r *http.Request, _ *kit.Session) {
+				act(r.Context())
+				fmt.Fprint(w, kit.ErrName(p.Destroy(r.Context())))
+			})
+		}
+
+		t.Run("C20 Destroy is ErrGone if the mark that the request has loaded was evicted and nothing is where it led", func(t *testing.T) {
+			b, old := start(t)
+			res := destroyAfter(t, old, func(context.Context) { b.MustGet("/renew", "ok"); evicts(t) })
+			if res.Text != "ErrGone" {
+				t.Errorf("Destroy = %s, and the session lives on", res.Text)
+			}
+			wantNoCookie(t, res)
+			wantUser(t, "the renewed token", b, "ann")
+		})
+		for _, verb := range []string{"Save", "Touch", "Reload", "Renew"} {
+			t.Run("C20 Destroy is ErrGone if the mark that "+verb+" has met was evicted", func(t *testing.T) {
+				p.Redis.FlushAll(t.Context())
+				b := p.Visitor("ann")
+				other := b.Clone().To(p.Other)
+				res := destroyAfter(t, b, func(ctx context.Context) {
+					p.FromContext(ctx).Views++
+					other.MustGet("/renew", "ok")
+					kit.WantErr(t, verb, kit.Call(p.Manager, ctx, verb), sessions.ErrGone)
+					evicts(t)
+				})
+				if res.Text != "ErrGone" {
+					t.Errorf("Destroy = %s, and the session lives on", res.Text)
+				}
+				wantNoCookie(t, res)
+				wantUser(t, "the renewed token", other, "ann")
+			})
+		}
+		t.Run("C20 a sign-out that is submitted twice with a renewed token succeeds twice", func(t *testing.T) {
+			b, old := start(t)
+			res := p.Park(old.Clone(), "/destroy", "after Load", func() { old.Clone().To(p.Other).MustGet("/destroy", "ok") })
+			if res.Text != "ok" || len(res.SetCookies()) != 1 {
+				t.Errorf("Destroy = %s with cookies %q, want one that expires", res.Text, res.SetCookies())
+			}
+			wantUser(t, "the renewed token", b, "")
+		})
+		t.Run("C20 Destroy by a session whose record was evicted succeeds", func(t *testing.T) {
+			p.Redis.FlushAll(t.Context())
+			b := p.Visitor("ann")
+			if res := destroyAfter(t, b, func(ctx context.Context) { p.Redis.FlushAll(ctx) }); res.Text != "ok" {
+				t.Errorf("Destroy = %s", res.Text)
+			}
+		})
+		for _, n := range []int{1, 2, 500} {
+			t.Run(fmt.Sprintf("C20 a circle of %d marks costs Destroy thirty-three commands and is ErrGone", n), func(t *testing.T) {
+				p.Redis.FlushAll(t.Context())
+				for i := range n {
+					kit.Place(t, kit.RedisStore(p.Redis), kit.UnknownToken(i), markTo(kit.KeyOf(kit.UnknownToken((i+1)%n))))
+				}
+				res := destroyAfter(t, p.Browser().As(kit.UnknownToken(0)), func(context.Context) { p.Store.Calls() })
+				if calls := p.Store.Calls(); res.Text != "ErrGone" || calls != strings.TrimSpace(strings.Repeat("Load ", 33)) {
+					t.Errorf("Destroy = %s after %q", res.Text, calls)
+				}
+				wantNoCookie(t, res)
+			})
+		}
+	})
+}
+
+// markTo is a mark of this moment.
+func markTo(key string) string {
+	return fmt.Sprintf(`{"id":%q,"w":["other.1"],"created":%d,"successor":%q}`, kit.HandID, time.Now().UnixMilli(), key) + "\n"
 }
