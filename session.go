@@ -181,6 +181,11 @@ func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil 
 // valid.
 func (s *session) reset() {
 	s.stored.Reset()
+	s.resetT()
+}
+
+// resetT makes *T fresh, and forgets the verbs that failed.
+func (s *session) resetT() {
 	s.setBase(document.Document{})
 	s.saveErr, s.signErr = nil, nil
 	s.live.reset(s.core)

@@ -193,6 +193,48 @@ func TestDestroyWithoutAWay(t *testing.T) {
 	})
 }
 
+// Reload begins T afresh, and not what is known of the request's tokens.
+func TestReloadUnderARenewedToken(t *testing.T) {
+	t.Parallel()
+	eachProcesses(t, func(t *testing.T, p *kit.Processes) {
+		p.Handle("/reload-then", func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
+			kit.OK(t, p.Reload(r.Context()))
+			s.UserID = "eve"
+			fmt.Fprint(w, kit.ErrName(kit.Call(p.Manager, r.Context(), r.FormValue("verb"))))
+		})
+		start := func(t *testing.T) (b, old *kit.Browser) {
+			p.Redis.FlushAll(t.Context())
+			b = p.Visitor("ann")
+			old = b.Clone()
+			b.MustGet("/renew", "ok")
+			return b, old
+		}
+		t.Run("C14 after a Reload a request with the old token sends no cookie either", func(t *testing.T) {
+			b, old := start(t)
+			res := old.Get("/reload-then?verb=Save")
+			if res.Text != "ErrGone" {
+				t.Errorf("Save = %s, want ErrGone", res.Text)
+			}
+			wantNoCookie(t, res)
+			wantUser(t, "the new token", b, "ann")
+		})
+		t.Run("C16 after a Reload Destroy with the old token ends the renewed session too", func(t *testing.T) {
+			b, old := start(t)
+			old.MustGet("/reload-then?verb=Destroy", "ok")
+			wantUser(t, "the new token", b, "")
+		})
+		t.Run("T4 after a Reload Destroy ends both of two valid sessions", func(t *testing.T) {
+			p.Redis.FlushAll(t.Context())
+			one, other := p.Visitor("ann").Token(), p.Visitor("ann").Token()
+			p.Ask(func(_ http.ResponseWriter, r *http.Request) {
+				kit.OK(t, p.Reload(r.Context()))
+				kit.OK(t, p.Destroy(r.Context()))
+			}, kit.CookieName+"="+one+"; "+kit.CookieName+"="+other)
+			wantKeys(t, p, 0)
+		})
+	})
+}
+
 // markTo is a mark of this moment.
 func markTo(key string) string {
 	return fmt.Sprintf(`{"id":%q,"w":["other.1"],"created":%d,"successor":%q}`, kit.HandID, time.Now().UnixMilli(), key) + "\n"
