@@ -195,7 +195,7 @@ func (s *session) resetT() {
 func (s *session) info() Info {
 	p := &s.stored
 	if !p.Stored() {
-		return Info{ID: string(p.Record.ID), New: true, Current: true}
+		return Info{ID: string(p.Record.ID), New: true, Current: true, RenewedElsewhere: p.RenewedElsewhere}
 	}
 	i := s.core.infoOf(&p.Record)
 	i.Current, i.LastSeenAt, i.IdleUntil = true, p.LastSeen, p.Expires
