@@ -140,8 +140,9 @@ func (s *Session) read(ctx context.Context, key string, raw []byte, touched bool
 	return rec, true, nil
 }
 
-// restoreMark gives a mark its deadline back, after a load has replaced that by an idle timeout. If the store does
-// not answer, the mark stays for longer, and means nothing after its time.
+// restoreMark gives a mark its deadline back, after a load has replaced that by an idle timeout. One that is past
+// its deadline goes at once. If the store does not answer, the mark stays for longer, and means nothing after its
+// time.
 func (s *Session) restoreMark(ctx context.Context, key string, mark *record.Record) {
 	rest := max(markTTL-time.Since(mark.Created), time.Millisecond)
 	_, _, _ = s.engine.store.Load(ctx, s.app, key, rest)
