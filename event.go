@@ -19,6 +19,10 @@ type Info struct {
 	AuthenticatedAt time.Time // the last [Manager.SignIn]; zero if never
 	IdleUntil       time.Time // end of the session if nobody uses it again
 	ExpiresAt       time.Time // end of the session however active it is; zero without a Lifetime
+
+	// RenewedElsewhere says that a request with New looks like nobody's because another one has just renewed its
+	// token, at most ten seconds ago. The client gets the new one there: let it ask again (docs/concurrency.md).
+	RenewedElsewhere bool
 }
 
 // An Event tells [Config].OnEvent what happened to a session.

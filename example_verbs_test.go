@@ -1,14 +1,18 @@
 package sessions_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/typedsessions/sessions"
@@ -97,6 +101,86 @@ func ExampleManager_Renew() {
 	// event: created
 	// event: renewed
 	// the same session: true
+}
+
+// askAgain answers a request that comes too late for a renewal, so that its client asks again, by then with the new
+// token. It is not for the route that signs in.
+func askAgain(m *sessions.Manager[Visitor], next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !m.Info(r.Context()).RenewedElsewhere {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Retry-After", "1") // for the script that has called fetch
+		if r.Method == http.MethodGet {
+			w.Header().Set("Refresh", "1") // a page is loaded again by the browser itself
+		}
+		http.Error(w, "your session has just been renewed: please ask again", http.StatusServiceUnavailable)
+	})
+}
+
+// Six requests are under way with one token, and one of them renews it.
+func ExampleManager_Renew_parallel() {
+	m := manager(sessions.Config{})
+	renewed, asked := make(chan struct{}), sync.WaitGroup{}
+	page := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "hello ", sessions.FromContext[Visitor](r.Context()).UserID)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).UserID = "alice"
+		m.SignIn(r.Context())
+	})
+	mux.Handle("/", askAgain(m, http.HandlerFunc(page)))
+	mux.Handle("/admin", askAgain(m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.Renew(r.Context())
+		close(renewed)
+		asked.Wait() // the answer with the new token takes its time
+		page(w, r)
+	})))
+	srv := httptest.NewTLSServer(m.Handler(mux))
+	defer srv.Close()
+	client := srv.Client()
+	client.Jar, _ = cookiejar.New(nil)
+	do := func(res *http.Response, err error) string {
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return fmt.Sprintf("%d %s\n", res.StatusCode, bytes.TrimSpace(body))
+	}
+	do(client.Post(srv.URL+"/login", "", nil))
+
+	var first, then [5]string
+	asked.Add(len(first))
+	answered, all := make(chan struct{}), sync.WaitGroup{}
+	for i := range first {
+		all.Go(func() {
+			<-renewed
+			first[i] = do(client.Get(srv.URL))
+			asked.Done()
+			<-answered // a second later, says Retry-After
+			then[i] = do(client.Get(srv.URL))
+		})
+	}
+	fmt.Print(do(client.Get(srv.URL + "/admin")))
+	close(answered)
+	all.Wait()
+	fmt.Print(strings.Join(first[:], ""), strings.Join(then[:], ""))
+	// Output:
+	// 200 hello alice
+	// 503 your session has just been renewed: please ask again
+	// 503 your session has just been renewed: please ask again
+	// 503 your session has just been renewed: please ask again
+	// 503 your session has just been renewed: please ask again
+	// 503 your session has just been renewed: please ask again
+	// 200 hello alice
+	// 200 hello alice
+	// 200 hello alice
+	// 200 hello alice
+	// 200 hello alice
 }
 
 // A handler that must know whether the session was saved saves it itself.

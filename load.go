@@ -17,7 +17,7 @@ func (m *core) load(s *session, parent context.Context, tokens []string, passive
 // reload replaces *T by what is stored now and restarts the idle timeout.
 func (s *session) reload(ctx context.Context) error {
 	if !s.stored.Stored() {
-		s.reset()
+		s.resetT() // what is known of the request's tokens stays true
 		return nil
 	}
 	return s.stored.Reread(ctx)

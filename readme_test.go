@@ -34,6 +34,12 @@ func TestReadme(t *testing.T) {
 		t.Errorf("README.md's program does not contain the package example's body:\n%s", body)
 	}
 
+	_, recipe, _ := strings.Cut(read("example_verbs_test.go"), "\nfunc askAgain(")
+	recipe, _, _ = strings.Cut(recipe, "\n}\n")
+	if recipe == "" || !strings.Contains(read("docs/concurrency.md"), "\nfunc askAgain("+recipe) {
+		t.Error("docs/concurrency.md and its example differ")
+	}
+
 	// Each promise is linked to tests whose names begin with its numbers.
 	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read("README.md"), "")
 	for line := range strings.Lines(prose) {

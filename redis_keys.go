@@ -13,9 +13,10 @@ import (
 // scanCount is how many keys the server looks at in one step of Keys.
 const scanCount = 500
 
-// Keys lists every key in the store once, without the prefix, for maintenance: it scans every master. A key
-// that comes, goes or moves meanwhile may be missing. Timeout bounds each step, ctx the whole. An error is
-// the last pair.
+// Keys lists every key in the store once, without the prefix, for maintenance: it scans every master. It is no
+// list of sessions: the store sees opaque bytes, and the mark of a renewal is among them for ten seconds. A key
+// that comes, goes or moves meanwhile may be missing. Timeout bounds each step, ctx the whole. An error is the
+// last pair.
 func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		masters, err := s.masters(ctx)

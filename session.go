@@ -184,6 +184,11 @@ func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil 
 // valid.
 func (s *session) reset() {
 	s.stored.Reset()
+	s.resetT()
+}
+
+// resetT makes *T fresh, and forgets the verbs that failed.
+func (s *session) resetT() {
 	s.setBase(document.Document{})
 	s.saveErr, s.signErr = nil, nil
 	s.live.reset(s.core)
@@ -193,7 +198,7 @@ func (s *session) reset() {
 func (s *session) info() Info {
 	p := &s.stored
 	if !p.Stored() {
-		return Info{ID: string(p.Record.ID), New: true, Current: true}
+		return Info{ID: string(p.Record.ID), New: true, Current: true, RenewedElsewhere: p.RenewedElsewhere}
 	}
 	i := s.core.infoOf(&p.Record)
 	i.Current, i.LastSeenAt, i.IdleUntil = true, p.LastSeen, p.Expires

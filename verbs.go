@@ -54,7 +54,9 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 }
 
 // Renew gives the session a new token and keeps everything else, deadlines included: after any change of
-// privilege (ASVS 5.0 7.2.4). A failure is as with SignIn. A session that was never stored is saved if T
+// privilege (ASVS 5.0 7.2.4). It is not for a rotation by the clock (OWASP's renewal timeout), because requests
+// under way lose their session, see [Info].RenewedElsewhere: [Config].Lifetime and the SignIn after it limit
+// what a stolen token is good for. A failure is as with SignIn. A session that was never stored is saved if T
 // has changed.
 func (m *Manager[T]) Renew(ctx context.Context) error {
 	return m.core.runVerb(ctx, opRenew, func(ctx context.Context, s *session) error {
@@ -66,9 +68,9 @@ func (m *Manager[T]) Renew(ctx context.Context) error {
 }
 
 // Destroy ends the session: sign-out. When it returns nil the record is gone, also if another request
-// renewed it in the last ten seconds, and the response expires the cookie. Of two valid sessions both end.
-// *T becomes fresh. On an error the session may live on, the cookie stays, and the response is the handler's;
-// [ErrGone] says that after more than ten seconds it was not found: it has ended or was renewed.
+// renewed it in the last ten seconds (unless the store evicts keys: docs/redis.md), and the response expires
+// the cookie. Of two valid sessions both end. *T becomes fresh. On an error the session may live on, the cookie
+// stays, and the response is the handler's; [ErrGone] says that it was not found: it has ended or was renewed.
 func (m *Manager[T]) Destroy(ctx context.Context) error {
 	return m.core.runVerb(ctx, opDestroy, withTimeout((*session).destroy))
 }

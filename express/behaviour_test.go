@@ -249,6 +249,17 @@ func TestIdentity(t *testing.T) {
 		}
 	})
 
+	t.Run("C21 a renewal leaves no mark, so a request with the old sid cannot be told from a visitor's", func(t *testing.T) {
+		p := newPlace(t, express.Options{})
+		cookie, _ := p.cookieOf(p.ask(func(_ http.ResponseWriter, _ *http.Request, c *cart) { c.Views = 1 }))
+		p.ask(p.do(p.Renew), cookie)
+		p.ask(func(_ http.ResponseWriter, r *http.Request, _ *cart) {
+			if i := p.Info(r.Context()); !i.New || i.RenewedElsewhere {
+				t.Errorf("it is %+v", i)
+			}
+		}, cookie)
+	})
+
 	t.Run("events have the sid, the log a hash of it", func(t *testing.T) {
 		p := newPlace(t, express.Options{})
 		p.put(sid, "TOMBSTONE", 300)

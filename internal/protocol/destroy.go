@@ -3,34 +3,39 @@ package protocol
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
+
+// maxMarks is how many marks Destroy follows for one token. There are more only if a session was renewed more
+// often within markTTL, or if a mark leads back to itself.
+const maxMarks = 32
 
 // Destroy deletes everything that the request's tokens stand for: its session, and what it could not use,
 // which is a session that had been renewed, a record that cannot be read, or each of two valid sessions. It
 // reports whether there was anything to delete.
 //
-// The error is [ErrGone] if it cannot know whether the session lives on: a mark, which tells where a renewed
-// session is, lives as long as markTTL. A request that took longer and finds nothing may come too late to see
-// one.
+// The error is [ErrGone] if it cannot know whether the session lives on, because a mark would tell where: a
+// request that took longer than a mark lives and finds nothing may come too late to see one, and a store that
+// has evicted one mark may have evicted another. It is ErrGone also if there are too many marks.
 func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
-	maybeRenewed := false // to a key that nobody can find out any more
+	ended := true
 	// They are deleted first: after an error the session itself must still be there.
 	for _, key := range s.destroyKeys.keys {
-		found, err := s.erase(ctx, key, nil)
+		known, err := s.erase(ctx, key, nil, s.destroyKeys.since)
 		if err != nil {
 			return false, err
 		}
-		maybeRenewed = maybeRenewed || !found && time.Since(s.destroyKeys.since) >= markTTL
+		ended = ended && known
 	}
 	if s.Stored() {
-		found, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix])
+		known, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix], s.InStoreAt)
 		if err != nil {
 			return false, err
 		}
-		maybeRenewed = maybeRenewed || !found && time.Since(s.InStoreAt) >= markTTL
+		ended = ended && known
 	}
-	if maybeRenewed {
+	if !ended {
 		return false, ErrGone
 	}
 	return s.Stored() || s.destroyKeys.keys != nil, nil
@@ -78,12 +83,13 @@ func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte) er
 }
 
 // erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
-// the key that the mark names, through any number of marks. Each deletion has a condition, because one
-// without would delete a mark and let the renewed session live. If prefix is nil, erase loads the record
-// first.
-func (s *Session) erase(ctx context.Context, key string, prefix []byte) (found bool, err error) {
+// the key that the mark names. Each deletion has a condition, because one without would delete a mark and let
+// the renewed session live. If prefix is nil, erase loads the record first. since is when a session was known
+// to be under key. Without an error, ended tells whether it has ended for certain.
+func (s *Session) erase(ctx context.Context, key string, prefix []byte, since time.Time) (ended bool, err error) {
 	e := s.engine
-	for ; ; found = true {
+	marks := 0
+	for found := false; ; found = true {
 		var current []byte
 		if prefix == nil {
 			if current, _, err = e.store.Load(ctx, s.app, key, 0); err == nil {
@@ -95,21 +101,41 @@ func (s *Session) erase(ctx context.Context, key string, prefix []byte) (found b
 		switch {
 		case err == nil:
 			return true, nil
+		case errors.Is(err, ErrNotFound) && !found && time.Since(since) >= markTTL:
+			return false, nil
 		case errors.Is(err, ErrNotFound):
-			return found, nil
+			return s.seenMarkStands(ctx)
 		case !errors.Is(err, ErrConflict):
-			return found, err
+			return false, err
 		case ctx.Err() != nil:
-			return found, ErrConflict
+			return false, ErrConflict
 		}
 		rec, err := e.Layout.Open(current)
 		switch {
 		case err != nil:
 			prefix = append([]byte{}, current...) // deleted although unreadable; never nil, which would load it again
+		case rec.IsMark() && marks == maxMarks:
+			return false, nil
 		case rec.IsMark():
+			marks++
+			s.noteMark(key, &rec)
 			key, prefix = string(rec.Successor), nil
 		default:
 			prefix = current[:rec.Prefix]
 		}
 	}
+}
+
+// seenMarkStands tells whether the first mark that the request has seen, and that is not past its deadline, is
+// still there. It is true if there is no such mark.
+func (s *Session) seenMarkStands(ctx context.Context) (bool, error) {
+	i := slices.IndexFunc(s.seenMarks, func(m seenMark) bool { return time.Now().Before(m.deadline) })
+	if i < 0 {
+		return true, nil
+	}
+	_, _, err := s.engine.store.Load(ctx, s.app, s.seenMarks[i].key, 0)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -2,9 +2,12 @@ package protocol_test
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
 )
 
@@ -75,7 +78,7 @@ func TestDestroy(t *testing.T) {
 		},
 		{
 			name: "C16 renewed, and ended", stored: plain, then: []act{renews("old", "1"), ends},
-			destroy: "delete old, load 1: had", left: "old>1",
+			destroy: "delete old, load 1, load old: had", left: "old>1",
 		},
 		{
 			name: "C16 the token was renewed before the load", stored: marked,
@@ -109,19 +112,84 @@ func TestDestroy(t *testing.T) {
 		},
 		{
 			name: "C16 a mark is there after ten seconds, and where it leads is nothing", stored: plain, then: []act{passes(markTTL), renews("old", "theirs"), ends},
-			destroy: "delete old, load theirs: had", left: "old>theirs",
+			destroy: "delete old, load theirs, load old: had", left: "old>theirs",
 		},
 		{
 			name: "C16 nothing is where the mark led, ten seconds after the renewal", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}}, then: []act{passes(5 * time.Second)},
-			destroy: "load new: ErrGone", left: "old>new",
+			destroy: "load new: ErrGone",
 		},
 		{
 			name: "C16 nothing is where the mark led, sooner", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}},
-			destroy: "load new: had", left: "old>new",
+			destroy: "load new, load old: had", left: "old>new",
 		},
 		{
 			name: "C16 the older one of two marks counts", stored: map[string]rec{"old": mark("new"), "older": {successor: "newer", age: 5 * time.Second}}, tokens: []string{"old", "older"}, then: []act{passes(5 * time.Second)},
-			destroy: "load new, load newer: ErrGone", left: "old>new older>newer",
+			destroy: "load new, load newer: ErrGone", left: "old>new",
+		},
+
+		// Marks are evicted.
+		{
+			name: "C20 the mark that was loaded has vanished, and nothing is where it led", stored: marked, then: []act{renews("new", "2"), expires("old"), expires("new")},
+			destroy: "load new, load old: ErrGone", left: "2=a",
+		},
+		{
+			name: "C20 the mark that was loaded has vanished, and the session is where it led", stored: marked, then: []act{expires("old")},
+			destroy: "load new, delete new: had",
+		},
+		{
+			name: "C20 the mark that was loaded stands, and nothing is where it led", stored: marked, then: []act{expires("new")},
+			destroy: "load new, load old: had", left: "old>new",
+		},
+		{
+			name: "C20 the first mark has vanished, and nothing is where the second led", stored: marked, then: []act{renews("new", "2"), renews("2", "3"), expires("old"), expires("2")},
+			destroy: "load new, load 2, load old: ErrGone", left: "3=a new>2",
+		},
+		{
+			name: "C20 the first mark is past its deadline, and the second vanishes while it is followed", stored: map[string]rec{"old": {successor: "new", age: 5 * time.Second}, "new": {payload: "a"}},
+			then: []act{passes(4 * time.Second), renews("new", "2"), passes(time.Second)}, happens: events{"load 2": before(renews("2", "3"), expires("new"), expires("2"))},
+			destroy: "load new, load 2, load new: ErrGone", left: "3=a",
+		},
+		{
+			name: "C20 renewed meanwhile, and both marks vanish while they are followed", stored: plain, then: []act{renews("old", "1")}, happens: events{"load 1": before(renews("1", "2"), expires("old"), expires("1"))},
+			destroy: "delete old, load 1, load old: ErrGone", left: "2=a",
+		},
+		{
+			name: "C20 another token's mark has vanished", stored: map[string]rec{"older": mark("new"), "new": {payload: "a"}, "old": {payload: "b"}}, tokens: []string{"older", "old"}, then: []act{renews("new", "2"), expires("older"), expires("new")},
+			destroy: "load new, load older, delete old: ErrGone", left: "2=a",
+		},
+		{
+			name: "C20 whether the mark stands is not answered", stored: marked, then: []act{renews("new", "2"), expires("old"), expires("new")}, happens: events{"load old": notApplied},
+			destroy: "load new, load old: ErrUnavailable", notices: "Unavailable first", left: "2=a",
+		},
+		{
+			name: "C20 a session has vanished, and no mark was seen", stored: plain, then: []act{renews("old", "theirs"), expires("old")},
+			destroy: "delete old: had", left: "theirs=a",
+		},
+
+		// Marks without an end.
+		{
+			name: "C20 renewed thirty-two times", stored: plain, then: []act{chain(32)},
+			destroy: "delete old" + loads(1, 31) + ", load k32, delete k32: had", left: "*",
+		},
+		{
+			name: "C20 renewed thirty-three times", stored: plain, then: []act{chain(33)},
+			destroy: "delete old" + loads(1, 32) + ": ErrGone", left: "*",
+		},
+		{
+			name: "C20 a mark that names itself", stored: map[string]rec{"old": mark("old")},
+			destroy: "load old" + strings.Repeat(", load old", 32) + ": ErrGone", left: "old>old",
+		},
+		{
+			name: "C20 a mark that names itself is there now", stored: plain, then: []act{puts("old", rec{successor: "old", by: "them.1"})},
+			destroy: "delete old" + strings.Repeat(", load old", 32) + ": ErrGone", left: "old>old",
+		},
+		{
+			name: "C20 two marks that name each other", stored: map[string]rec{"old": mark("new"), "new": mark("old")},
+			destroy: "load new" + strings.Repeat(", load old, load new", 16) + ": ErrGone", left: "new>old old>new",
+		},
+		{
+			name: "C20 marks without an end, and the request's own session", stored: map[string]rec{"older": mark("older"), "old": {payload: "a"}}, tokens: []string{"older", "old"},
+			destroy: "load older" + strings.Repeat(", load older", 32) + ", delete old: ErrGone", left: "older>older",
 		},
 
 		// The store does not answer.
@@ -160,13 +228,68 @@ func TestDestroy(t *testing.T) {
 			fx.ctx = ctx
 			fx.want("Destroy", fx.destroy(s), row.destroy)
 			fx.want("notices", fx.app.take(), row.notices)
-			fx.want("left", fx.memory.String(), row.left)
+			if row.left != "*" {
+				fx.want("left", fx.memory.String(), row.left)
+			}
 			fx.end()
 		})
 	}
 }
 
 const markTTL = 10 * time.Second
+
+// A request that sees a mark in a Write or a Touch, and not in its load, knows as much of it.
+func TestDestroyAfterASeenMark(t *testing.T) {
+	for verb, see := range map[string]func(fx *fixture, s *protocol.Session) error{
+		"Touch":  func(fx *fixture, s *protocol.Session) error { return s.Touch(fx.ctx) },
+		"Reread": func(fx *fixture, s *protocol.Session) error { return s.Reread(fx.ctx) },
+		"Write": func(fx *fixture, s *protocol.Session) error {
+			_, err := s.Write(fx.ctx, protocol.Change{Composer: &composer{steps: []compose{edit("x")}}})
+			return err
+		},
+	} {
+		for what, row := range map[string]struct {
+			then    []act
+			destroy string
+			left    string
+		}{
+			"it has vanished, and the session may live on": {[]act{expires("old")}, "delete old, load old: ErrGone", "theirs=a"},
+			"it stands":                       {nil, "delete old, load theirs, delete theirs: had", "old>theirs"},
+			"it is past its time":             {[]act{passes(markTTL)}, "delete old: ErrGone", "theirs=a"},
+			"it stands, and the session ends": {[]act{expires("theirs")}, "delete old, load theirs, load old: had", "old>theirs"},
+		} {
+			inBubble(t, "C20 "+verb+" has seen a mark: "+what, layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
+				s := fx.loaded()
+				renews("old", "theirs")(fx)
+				fx.want(verb, name(see(fx, s)), "ErrGone")
+				fx.take()
+				fx.others(row.then)
+				fx.want("Destroy", fx.destroy(s), row.destroy)
+				fx.want("left", fx.memory.String(), row.left)
+			})
+		}
+	}
+}
+
+// chain renews the session so many times: the keys are k1, k2 and so on.
+func chain(n int) act {
+	return func(fx *fixture) {
+		last := "old"
+		for i := range n {
+			next := fmt.Sprint("k", i+1)
+			renews(last, next)(fx)
+			last = next
+		}
+	}
+}
+
+// loads are the commands that load those keys.
+func loads(from, to int) (commands string) {
+	for i := from; i <= to; i++ {
+		commands += fmt.Sprint(", load k", i)
+	}
+	return commands
+}
 
 // savesAt is saves under another token.
 func savesAt(token, letter string) act {

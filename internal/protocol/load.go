@@ -56,7 +56,7 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 		} else if err != nil {
 			return "", err
 		}
-		rec, ok, err := s.read(ctx, key, raw)
+		rec, ok, err := s.read(ctx, key, raw, false)
 		if err != nil {
 			return "", err
 		}
@@ -69,12 +69,12 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 		return token, nil
 	}
 	s.app.Notice(Notice{Kind: TwoSessions})
-	keys := s.destroyKeys
+	keys, marks := s.destroyKeys, s.seenMarks
 	s.Reset()
 	for _, r := range valid {
 		keys.add(r.key, time.Now())
 	}
-	s.destroyKeys, s.refused = keys, valid
+	s.destroyKeys, s.seenMarks, s.refused = keys, marks, valid
 	return "", nil
 }
 
@@ -91,31 +91,36 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 		touch = 0
 	}
 	key := e.Layout.Key(e.Realm, token)
-	raw, left, err := e.store.Load(ctx, s.app, key, touch)
-	if err != nil {
-		return unlessMissing(err)
-	}
-	rec, valid, err := s.read(ctx, key, raw)
-	if !valid {
-		return err
-	}
-	if !touched && e.idle(&rec) > 0 {
-		now, firstRaw := time.Now(), raw
-		touch = e.Timeouts(rec.Remembered).TTL(&rec, now)
-		if raw, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
+	var (
+		raw   []byte
+		rec   record.Record
+		left  time.Duration
+		first time.Time // when it was loaded first
+	)
+	for try := 1; ; try++ {
+		current, rest, err := e.store.Load(ctx, s.app, key, touch)
+		if err != nil {
 			return unlessMissing(err)
 		}
-		if !bytes.Equal(raw, firstRaw) { // it was written between the two
-			if rec, valid, err = s.read(ctx, key, raw); !valid {
+		left = rest
+		if try == 1 || !bytes.Equal(current, raw) { // it was written between the two
+			valid := false
+			if rec, valid, err = s.read(ctx, key, current, touch > 0 && left == touch); !valid {
 				return err
 			}
-			if ttl := e.Timeouts(rec.Remembered).TTL(&rec, now); ttl != touch {
-				touch = ttl
-				if _, left, err = e.store.Load(ctx, s.app, key, touch); err != nil {
-					return unlessMissing(err)
-				}
-			}
+			raw = current
 		}
+		if touched || e.idle(&rec) == 0 || try == 3 {
+			break
+		}
+		if try == 1 {
+			first = time.Now()
+		}
+		ttl := e.Timeouts(rec.Remembered).TTL(&rec, first)
+		if ttl == touch {
+			break
+		}
+		touch = ttl
 	}
 	if touch > 0 && left != touch {
 		s.app.Notice(Notice{Kind: TouchSkipped})
@@ -131,8 +136,8 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 
 // read opens and decodes what is under a key. It is valid if it is a session's record whose time is not up
 // and which can be read. If it is not, it is deleted, noted for Destroy, or reported; an error is one for the
-// visitor.
-func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.Record, valid bool, err error) {
+// visitor. touched says that the load has restarted its expiry.
+func (s *Session) read(ctx context.Context, key string, raw []byte, touched bool) (rec record.Record, valid bool, err error) {
 	e := s.engine
 	rec, err = e.openRecord(raw)
 	dated := !rec.Created.IsZero() // or the header could not be read, and nothing is known yet
@@ -143,6 +148,10 @@ func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.
 	case rec.IsMark():
 		s.destroyKeys.add(string(rec.Successor), rec.Created)
 		s.RenewedElsewhere = true
+		s.noteMark(key, &rec)
+		if touched {
+			s.restoreMark(ctx, key, &rec)
+		}
 		return rec, false, nil
 	}
 	if err == nil {
@@ -157,6 +166,14 @@ func (s *Session) read(ctx context.Context, key string, raw []byte) (rec record.
 		return rec, false, s.unreadable(rec, key, err)
 	}
 	return rec, true, nil
+}
+
+// restoreMark gives a mark its deadline back, after a load has replaced that by an idle timeout. One that is past
+// its deadline goes at once. If the store does not answer, the mark stays for longer, and means nothing after its
+// time.
+func (s *Session) restoreMark(ctx context.Context, key string, mark *record.Record) {
+	rest := max(markTTL-time.Since(mark.Created), time.Millisecond)
+	_, _, _ = s.engine.store.Load(ctx, s.app, key, rest)
 }
 
 // timeIsUp tells whether a mark or a record has stood for its time.

@@ -74,19 +74,35 @@ func TestLoad(t *testing.T) {
 
 		{
 			name: "L12 C16 a mark", stored: map[string]rec{"old": mark("new"), "new": {payload: "a"}},
-			commands: "touch old", destroy: "load new, delete new: had", left: "old>new",
+			commands: "touch old, touch old 9.999s", destroy: "load new, delete new: had", left: "old>new",
 		},
 		{
 			name: "C16 a mark just before its end", stored: map[string]rec{"old": {successor: "new", age: 9998 * time.Millisecond}, "new": {payload: "a"}},
-			commands: "touch old", destroy: "load new, delete new: had", left: "old>new",
+			commands: "touch old, touch old 1ms", destroy: "load new, delete new: had",
 		},
 		{
 			name: "C16 a mark of ten seconds", stored: map[string]rec{"old": {successor: "new", age: 10 * time.Second}, "new": {payload: "a"}},
 			commands: "touch old, delete old", destroy: "none", left: "new=a",
 		},
 		{
+			name: "C16 C19 a mark, passive", passive: true, stored: map[string]rec{"old": mark("new"), "new": {payload: "a"}},
+			commands: "load old", destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 C19 a mark, and the store cannot touch", readOnly: true, stored: map[string]rec{"old": mark("new"), "new": {payload: "a"}},
+			commands: "touch old", destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 C19 a mark, and its deadline cannot be restored", stored: map[string]rec{"old": mark("new"), "new": {payload: "a"}}, happens: events{"touch old 9.999s": notApplied},
+			commands: "touch old, touch old 9.999s", notices: "Unavailable first", destroy: "load new, delete new: had", left: "old>new",
+		},
+		{
+			name: "C16 C19 a mark of a remembered session", tokens: []string{"old+r"}, stored: map[string]rec{"old+r": mark("new+r"), "new+r": {payload: "a"}},
+			commands: "touch old+r 240h0m0s, touch old+r 9.999s", destroy: "load new+r, delete new+r: had", left: "old+r>new+r",
+		},
+		{
 			name: "K4 C16 a mark of a newer version", stored: map[string]rec{"old": {successor: "new", version: 2}},
-			commands: "touch old", destroy: "load new: had", left: "old>new",
+			commands: "touch old, touch old 9.999s", destroy: "load new, load old: had", left: "old>new",
 		},
 
 		{
@@ -242,7 +258,17 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "C4 it is renewed between the two loads", layout: unknown, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(renews("old", "theirs"))},
-			commands: "load old, touch old", destroy: "load theirs, delete theirs: had", left: "old>theirs",
+			commands: "load old, touch old, touch old 10s", destroy: "load theirs, delete theirs: had", left: "old>theirs",
+		},
+		{
+			name: "C4 C19 it gets another timeout between the two loads, and is renewed before the third", layout: unknown, stored: map[string]rec{"old": {payload: "a"}},
+			happens:  events{"touch old": before(puts("old", rec{payload: "b", idle: time.Hour})), "touch old 1h0m0s": before(renews("old", "theirs"))},
+			commands: "load old, touch old, touch old 1h0m0s, touch old 10s", destroy: "load theirs, delete theirs: had", left: "old>theirs",
+		},
+		{
+			name: "it gets another timeout between the two loads, and yet another before the third", layout: foreign, stored: map[string]rec{"old": {payload: "a"}},
+			happens: events{"touch old": before(puts("old", rec{payload: "b", idle: time.Hour})), "touch old 1h0m0s": before(puts("old", rec{payload: "c", idle: 2 * time.Hour}))},
+			found:   "old c", commands: "load old, touch old, touch old 1h0m0s", destroy: "delete old: had",
 		},
 		{
 			name: "L6 what is written between the two loads is past its Lifetime", layout: unknown, stored: map[string]rec{"old": {payload: "a"}},

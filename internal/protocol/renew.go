@@ -8,9 +8,6 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// markTTL is how long a mark stands under the old token's key.
-const markTTL = 10 * time.Second
-
 // A renewal gives the session a new token in two steps: it stores a copy under the new key, then it swaps the
 // old record for a mark that names the copy.
 //

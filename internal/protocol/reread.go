@@ -44,13 +44,16 @@ func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, 
 		}
 		var raw []byte
 		raw, left, err = s.fetch(ctx, touch)
+		touched = touch == 0 || left == touch
 		if err == nil {
 			found, err = s.openUnlessMark(raw)
+			if found.Record.IsMark() && touch > 0 && touched {
+				s.restoreMark(ctx, s.Key, &found.Record)
+			}
 		}
 		if err == nil {
 			err = s.app.Decode(found.Record)
 		}
-		touched = touch == 0 || left == touch
 		if err != nil || found.Record.Idle == rec.Idle {
 			break
 		}

@@ -54,7 +54,22 @@ func TestReread(t *testing.T) {
 		},
 		{name: "C6 ended", then: []act{ends}, reread: "ErrGone", commands: "touch old", notices: "Gone"},
 		{name: "C6 ended just before", happens: events{"touch old": before(ends)}, reread: "ErrGone", commands: "touch old", notices: "Gone"},
-		{name: "C4 renewed", then: []act{renews("old", "theirs")}, reread: "ErrGone", commands: "touch old", notices: "Gone", left: "old>theirs theirs=a"},
+		{name: "C4 renewed", then: []act{renews("old", "theirs")}, reread: "ErrGone", commands: "touch old, touch old 9.999s", notices: "Gone", left: "old>theirs theirs=a"},
+		{
+			name: "C4 C19 renewed, and the store cannot touch", readOnly: true, then: []act{renews("old", "theirs")}, reread: "ErrGone", commands: "touch old", notices: "Gone", left: "old>theirs theirs=a",
+		},
+		{
+			name: "C4 C19 renewed, and the deadline of the mark cannot be restored", then: []act{renews("old", "theirs")}, happens: events{"touch old 9.999s": notApplied},
+			reread: "ErrGone", commands: "touch old, touch old 9.999s", notices: "Gone, Unavailable first", left: "old>theirs theirs=a",
+		},
+		{
+			name: "C4 C19 there is a mark whose time is up", then: []act{puts("old", rec{successor: "theirs", age: markTTL})}, reread: "ErrGone", commands: "touch old, touch old 1ms", notices: "Gone", left: "old>theirs",
+		},
+		{
+			name: "C4 C19 it has got a timeout of its own meanwhile, and is renewed before it is touched by that", then: []act{puts("old", rec{payload: "x", idle: time.Hour})},
+			happens: events{"touch old 1h0m0s": before(renews("old", "theirs"))}, reread: "ErrGone",
+			commands: "touch old, touch old 1h0m0s, touch old 10s", notices: "Gone", left: "old>theirs theirs=x",
+		},
 		{name: "K6 it cannot be read", then: []act{puts("old", raw("x"))}, reread: "unreadable header", commands: "touch old", left: `old="x"`},
 		{name: "K6 it cannot be decoded", then: []act{saves("?")}, reread: "cannot decode", commands: "touch old", left: "old=a?"},
 		{name: "K4 it is of a newer version", then: []act{puts("old", rec{payload: "x", version: 2})}, reread: "ErrNewerVersion", commands: "touch old", left: "old=x"},
@@ -178,7 +193,7 @@ func TestSession(t *testing.T) {
 		if !s.HasEnded() {
 			fx.t.Error("it is not over")
 		}
-		fx.want("Destroy", fx.destroy(s), "touch old, load theirs, delete theirs: had")
+		fx.want("Destroy", fx.destroy(s), "touch old, touch old 9.999s, load theirs, delete theirs: had")
 	})
 	inBubble(t, "L12 a renewal keeps the ID, and so does its mark", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 		s := fx.loaded()

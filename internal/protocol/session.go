@@ -32,6 +32,7 @@ type Session struct {
 	Gone             bool // it has ended; Key may be set all the same
 	RenewedElsewhere bool // a token of the request was renewed by another request, at most markTTL ago
 
+	seenMarks   []seenMark // in this order
 	destroyKeys destroyKeys
 	refused     []refused
 	loadContext deadline.Context // here, because a load then needs no allocation for it
@@ -80,7 +81,7 @@ func (s *Session) Adopt(f *Found, left time.Duration) {
 func (s *Session) Reset() {
 	s.Token, s.Key, s.Raw, s.Record = "", "", nil, record.Record{}
 	s.InStoreAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
-	s.Gone, s.RenewedElsewhere, s.destroyKeys, s.refused = false, false, destroyKeys{}, nil
+	s.Gone, s.RenewedElsewhere, s.seenMarks, s.destroyKeys, s.refused = false, false, nil, destroyKeys{}, nil
 }
 
 // NoteEnded notes that the session has ended elsewhere.
@@ -106,9 +107,24 @@ func (s *Session) fetch(ctx context.Context, touch time.Duration) ([]byte, time.
 func (s *Session) openUnlessMark(raw []byte) (Found, error) {
 	rec, err := s.engine.openRecord(raw)
 	if err == nil && rec.IsMark() {
+		s.noteMark(s.Key, &rec)
 		err = s.NoteEnded()
 	}
 	return Found{Raw: raw, Record: rec}, err
+}
+
+// markTTL is how long a mark stands under the old token's key.
+const markTTL = 10 * time.Second
+
+// A seenMark is a mark that the request has found in the store, which keeps it until the deadline unless it evicts
+// keys.
+type seenMark struct {
+	key      string
+	deadline time.Time
+}
+
+func (s *Session) noteMark(key string, mark *record.Record) {
+	s.seenMarks = append(s.seenMarks, seenMark{key, mark.Created.Add(markTTL)})
 }
 
 // destroyKeys are the keys that Destroy also ends, beside the Session's: behind the request's tokens, but of

@@ -136,7 +136,7 @@ func TestSessionEnds(t *testing.T) {
 		if o, _ := a.Commit(ctx); o.Kind != sessions.OutcomeUnchanged {
 			t.Errorf("outcome %v", o.Kind)
 		}
-		a.WantCalls(t, "it", "Load")
+		a.WantCalls(t, "it", "Load Load")
 		wantViews(t, a.Manager, renewed, 1)
 	})
 }
