@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -109,6 +110,36 @@ func TestManager(t *testing.T) {
 		want.Flash, want.Cart = "", nil
 		if s, _ := b.Peek(); !reflect.DeepEqual(s, want) {
 			t.Errorf("left: %+v, want %+v", s, want)
+		}
+	})
+}
+
+// The answer with the new token was lost, so the client asks again with the old one until the mark of the renewal
+// has gone.
+func TestAskAgain(t *testing.T) {
+	t.Parallel()
+	kit.EachBubble(t, "C21 a client that is told to ask again, each second, is told so ten times", func(t *testing.T, c sessions.Codec) {
+		m := kit.New[Visitor](t, kit.Memory(), sessions.Config{Codec: c})
+		old := kit.Edit(t, m, "", func(s *Visitor) { s.UserID = "alice" })
+		kit.Verb(t, m, old, "Renew")
+		h := m.Handler(askAgain(m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "hello ", m.FromContext(r.Context()).UserID)
+		})))
+		for second := range 11 {
+			for method, refresh := range map[string]string{"GET": "1", "POST": ""} {
+				r := kit.With(old, "/")
+				r.Method = method
+				res := kit.Serve(h, r)
+				got := fmt.Sprint(res.StatusCode, res.Header["Retry-After"], res.Header.Get("Refresh"), res.Header["Set-Cookie"])
+				want := fmt.Sprint(503, []string{"1"}, refresh, []string(nil))
+				if second == 10 {
+					want = fmt.Sprint(200, []string(nil), "", []string(nil))
+				}
+				if got != want {
+					t.Errorf("%s after %d seconds: %s, want %s", method, second, got, want)
+				}
+			}
+			time.Sleep(time.Second)
 		}
 	})
 }
