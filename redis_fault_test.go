@@ -124,17 +124,21 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 	// Each start returns a store that holds k = value for an hour, on a server
 	// that then refuses writes.
 	for _, b := range redistest.Servers(t) {
+		alone := func(t *testing.T) *redistest.Server {
+			server := b.Start(t)
+			redisSeed(t, server)
+			redisConfigSet(t, server, "min-replicas-to-write", "1")
+			return server
+		}
 		for _, tt := range []struct {
 			name  string
+			code  string
+			reads bool
 			start func(t *testing.T) *redistest.Server
 		}{
-			{"NOREPLICAS", func(t *testing.T) *redistest.Server {
-				server := b.Start(t)
-				redisSeed(t, server)
-				redisConfigSet(t, server, "min-replicas-to-write", "1")
-				return server
-			}},
-			{"MISCONF", func(t *testing.T) *redistest.Server {
+			{"F5 NOREPLICAS, with ReadWithoutReplicas", "NOREPLICAS", true, alone},
+			{"F5 NOREPLICAS", "NOREPLICAS", false, alone},
+			{"F5 MISCONF", "MISCONF", true, func(t *testing.T) *redistest.Server {
 				dir := filepath.Join(t.TempDir(), "gone")
 				kit.Must(t, os.Mkdir(dir, 0o700))
 				server := b.Start(t, "--save", "3600 1", "--dir", dir)
@@ -147,7 +151,7 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 				})
 				return server
 			}},
-			{"READONLY", func(t *testing.T) *redistest.Server {
+			{"F5 F13 READONLY", "READONLY", false, func(t *testing.T) *redistest.Server {
 				master := b.Start(t, "--repl-diskless-sync-delay", "0")
 				redisSeed(t, master)
 				host, port, _ := net.SplitHostPort(master.Addr)
@@ -159,22 +163,28 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 				return replica
 			}},
 		} {
-			t.Run("F5 "+tt.name+" on "+b.Version, func(t *testing.T) {
+			t.Run(tt.name+" on "+b.Version, func(t *testing.T) {
 				t.Parallel()
 				ctx := t.Context()
-				s := kit.RedisStore(tt.start(t).Client(t))
-				data, left, err := s.Load(ctx, "k", 2*time.Hour)
-				if string(data) != "value" || left > time.Hour || left < 59*time.Minute || err != nil {
-					t.Errorf("Load(2h) = %q, %v, %v, want the value and what is left of an hour", data, left, err)
+				s := sessions.NewRedisStore(tt.start(t).Client(t), sessions.RedisConfig{
+					Timeout: 20 * time.Second, ReadWithoutReplicas: strings.HasSuffix(tt.name, "ReadWithoutReplicas"),
+				})
+				for key, want := range map[string]error{"k": nil, "none": sessions.ErrNotFound} {
+					data, left, err := s.Load(ctx, key, 2*time.Hour)
+					switch {
+					case !tt.reads:
+						if !errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, sessions.ErrRefused) || !redis.HasErrorPrefix(err, tt.code) {
+							t.Errorf("Load(2h) of %s: %v, want ErrUnavailable with %s, and not that of a write", key, err, tt.code)
+						}
+					case !errors.Is(err, want) || want == nil && (string(data) != "value" || left > time.Hour || left < 59*time.Minute || err != nil):
+						t.Errorf("Load(2h) of %s = %q, %v, %v, want the value and what is left of an hour, or %v", key, data, left, err, want)
+					}
 				}
-				if _, _, err := s.Load(ctx, "none", time.Hour); !errors.Is(err, sessions.ErrNotFound) {
-					t.Errorf("Load of nothing: %v, want ErrNotFound", err)
-				}
-				err = s.Create(ctx, "new", []byte("value"), time.Hour)
-				redisWantRefused(t, "Create", err, tt.name)
+				err := s.Create(ctx, "new", []byte("value"), time.Hour)
+				redisWantRefused(t, "Create", err, tt.code)
 				_, err = s.CompareAndSwap(ctx, "k", []byte("value"), []byte("other"), time.Hour)
-				redisWantRefused(t, "CompareAndSwap", err, tt.name)
-				redisWantRefused(t, "Delete", s.Delete(ctx, "k"), tt.name)
+				redisWantRefused(t, "CompareAndSwap", err, tt.code)
+				redisWantRefused(t, "Delete", s.Delete(ctx, "k"), tt.code)
 				if data, _, err := s.Load(ctx, "k", 0); string(data) != "value" || err != nil {
 					t.Errorf("afterwards k = %q, %v", data, err)
 				}
@@ -397,8 +407,8 @@ func redisConfigSet(t *testing.T, server *redistest.Server, name, value string) 
 
 func redisWantRefused(t *testing.T, op string, err error, code string) {
 	t.Helper()
-	if !errors.Is(err, sessions.ErrUnavailable) || !redis.HasErrorPrefix(err, code) {
-		t.Errorf("%s: error %v, want ErrUnavailable with %s", op, err, code)
+	if !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, sessions.ErrRefused) || !redis.HasErrorPrefix(err, code) {
+		t.Errorf("%s: error %v, want ErrUnavailable, ErrRefused and %s", op, err, code)
 	}
 }
 
