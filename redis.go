@@ -26,11 +26,10 @@ type RedisConfig struct {
 	// Timeout bounds every operation, the wait for a connection and the client's retries included. A nearer deadline
 	// of the context wins. Default: one second; negative is refused. Keep the client's ReadTimeout above it.
 	Timeout time.Duration
-	// ReadWithoutReplicas goes on reading, without restarting the idle timeout, from a master that has lost its
-	// replicas (NOREPLICAS); otherwise that is [ErrUnavailable]. What it risks: the replicas may follow a new
-	// master, where users have signed out whose sessions are still valid here.
+	// ReadWithoutReplicas goes on reading, without restarting idle timeouts, from a master that has lost its
+	// replicas (NOREPLICAS). They may follow a new master, where sessions have ended that are still valid here.
 	ReadWithoutReplicas bool
-	Logger              *slog.Logger // is told once what the server makes the store do without. Default: [slog.Default]
+	Logger              *slog.Logger // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
 }
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
@@ -112,7 +111,8 @@ func (s *RedisStore) Timeout() time.Duration { return s.timeout }
 // Validate implements [Validator] for the client and the RedisConfig.
 func (s *RedisStore) Validate() error { return s.invalid }
 
-// Load implements [Store] with GETEX, or with GET and PTTL if touch is 0.
+// Load implements [Store] with GETEX, or with GET and PTTL if touch is 0. Where GETEX is unknown or forbidden it is
+// GET and PEXPIRE or EXPIRE.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	l := redisLoad{reader: &s.reader, key: s.prefix + key, touch: touch}
 	if s.slots != nil || s.invalid != nil {

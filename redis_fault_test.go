@@ -2,8 +2,11 @@ package sessions_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +92,41 @@ func TestRedisStoreErrors(t *testing.T) {
 			t.Errorf("error %v, want ErrUnavailable and a WRONGTYPE", loadErr)
 		}
 	})
+	t.Run("F5 a write to a key of another type is refused", func(t *testing.T) {
+		redisWantRefused(t, "CompareAndSwap", swapErr, "WRONGTYPE")
+	})
+
+	open := errors.New("circuit open")
+	var hooked error
+	rdb.AddHook(redisHook(func(_ context.Context, cmd redis.Cmder, _ redis.ProcessHook) error {
+		return fmt.Errorf("%v: %w", cmd.Args(), hooked)
+	}))
+	for _, row := range []struct {
+		name     string
+		err      error
+		is       error
+		asked    func(error) bool
+		contains string
+	}{
+		{"an error of a hook", open, open, nil, "*fmt.wrapError"},
+		{"the network's", &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, syscall.ECONNRESET, nil, "read tcp: connection reset by peer"},
+		{"a lost connection", io.EOF, io.EOF, nil, "EOF"},
+		{"a certificate's", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, nil, nil, "unknown authority"},
+		{"a client that is closed", redis.ErrClosed, redis.ErrClosed, nil, "redis: client is closed"},
+		{"a reply", redis.ErrNoScript, nil, nil, "ERR a reply that is not shown"},
+		{"a reply that is known", redisReply("OOM SECRET"), nil, redis.IsOOMError, "OOM the server's memory is full"},
+	} {
+		t.Run("X2 X4 "+row.name+", in which a hook put the arguments, can be asked for and does not show them", func(t *testing.T) {
+			hooked = row.err
+			_, _, err := s.Load(ctx, "SECRETKEY", time.Minute)
+			if !errors.Is(err, sessions.ErrUnavailable) || row.is != nil && !errors.Is(err, row.is) || row.asked != nil && !row.asked(err) {
+				t.Errorf("error %v", err)
+			}
+			if text := fmt.Sprintf("%v %+v %#v", err, err, errors.Unwrap(err)); strings.Contains(text, "SECRET") || !strings.Contains(text, row.contains) {
+				t.Errorf("error %s, want %q in it", text, row.contains)
+			}
+		})
+	}
 }
 
 func TestRedisStoreScriptsAreForgotten(t *testing.T) {
@@ -411,6 +450,13 @@ func redisWantRefused(t *testing.T, op string, err error, code string) {
 		t.Errorf("%s: error %v, want ErrUnavailable, ErrRefused and %s", op, err, code)
 	}
 }
+
+// redisReply is a server's error reply.
+type redisReply string
+
+func (r redisReply) Error() string { return string(r) }
+
+func (redisReply) RedisError() {}
 
 // redisHook is a hook around every command but the client's own handshake.
 type redisHook func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error
