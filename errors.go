@@ -13,6 +13,8 @@ import (
 var (
 	// ErrUnavailable (503) says that the store did not answer in time or refused. What was sent may be stored or not.
 	ErrUnavailable = protocol.ErrUnavailable
+	// ErrRefused (503) is the ErrUnavailable of a store that answered and refused a write: nothing was stored.
+	ErrRefused = protocol.ErrRefused
 	// ErrNewerVersion (503) says that a newer build of the program wrote the record. It is not touched.
 	ErrNewerVersion = protocol.ErrNewerVersion
 	// ErrConflict (409) says that others saved until the time was up, or [ConflictReject] applies. Nothing was stored.

@@ -5,7 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,6 +26,10 @@ type RedisConfig struct {
 	// Timeout bounds every operation, the wait for a connection and the client's retries included. A nearer deadline
 	// of the context wins. Default: one second; negative is refused. Keep the client's ReadTimeout above it.
 	Timeout time.Duration
+	// ReadWithoutReplicas goes on reading, without restarting idle timeouts, from a master that has lost its
+	// replicas (NOREPLICAS). They may follow a new master, where sessions have ended that are still valid here.
+	ReadWithoutReplicas bool
+	Logger              *slog.Logger // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
 }
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
@@ -35,7 +40,9 @@ type RedisStore struct {
 	prefix   string
 	timeout  time.Duration
 	swapOnce bool
-	swap     *redis.Script
+	swapHash string
+	send     redisSender // once
+	reader   redisReader
 	slots    chan struct{} // nil where rdb keeps deadlines itself
 
 	deadlines deadline.Source // for the client that does
@@ -80,7 +87,8 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 		prefix:   cfg.Prefix,
 		timeout:  cfg.Timeout,
 		swapOnce: cfg.SwapOnce,
-		swap:     redis.NewScript(swapScript),
+		swapHash: redis.NewScript(swapScript).Hash(),
+		reader:   redisReader{withoutReplicas: cfg.ReadWithoutReplicas, logger: cfg.Logger},
 		invalid:  checkRedis(rdb, cfg),
 	}
 	if s.prefix == "" && !cfg.NoPrefix {
@@ -90,6 +98,7 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 		s.timeout = defaultRedisTimeout
 	}
 	s.deadlines.Timeout = s.timeout
+	s.send = redisSender{rdb: rdb, retries: clientRetries(rdb), once: true, timeout: s.timeout, dial: new(atomic.Pointer[dialFailure])}
 	if !keepsDeadlines(rdb) {
 		s.slots = make(chan struct{}, maxRedisWaits)
 	}
@@ -102,11 +111,12 @@ func (s *RedisStore) Timeout() time.Duration { return s.timeout }
 // Validate implements [Validator] for the client and the RedisConfig.
 func (s *RedisStore) Validate() error { return s.invalid }
 
-// Load implements [Store] with GETEX, or with GET and PTTL if touch is 0.
+// Load implements [Store] with GETEX, or with GET and PTTL if touch is 0. Where GETEX is unknown or forbidden it is
+// GET and PEXPIRE or EXPIRE.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
-	l := redisLoad{key: s.prefix + key, touch: touch}
+	l := redisLoad{reader: &s.reader, key: s.prefix + key, touch: touch}
 	if s.slots != nil || s.invalid != nil {
-		loaded, err := withinTimeout(ctx, s, func(ctx context.Context) (redisLoad, error) { return l.run(ctx, s.rdb) })
+		loaded, err := withinTimeout(ctx, s, reading, l.run)
 		return loaded.data, loaded.left, err
 	}
 	// The same without a closure, for this is what every request does.
@@ -114,53 +124,11 @@ func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) 
 		return nil, 0, redisError(ctx, err)
 	}
 	ctx = s.deadlines.Context(ctx)
-	loaded, err := l.run(ctx, s.rdb)
-	return loaded.data, loaded.left, redisError(ctx, err)
-}
-
-// redisLoad is one Load: what is asked, and what comes back.
-type redisLoad struct {
-	key   string
-	touch time.Duration
-	data  []byte
-	left  time.Duration
-}
-
-func (l redisLoad) run(ctx context.Context, rdb redis.UniversalClient) (_ redisLoad, err error) {
-	if l.touch > 0 {
-		l.data, err = rdb.GetEx(ctx, l.key, toMillisecond(l.touch)).Bytes()
-		if err == nil {
-			l.left = l.touch
-			return l, nil
-		}
-		if !refusesWrites(err) {
-			return l, err
-		}
-	}
-	l.data, l.left, err = peekRedis(ctx, rdb, l.key)
-	return l, err
-}
-
-// peekRedis never is GetEx(…, 0): that means PERSIST and makes a session immortal.
-func peekRedis(ctx context.Context, rdb redis.UniversalClient, key string) ([]byte, time.Duration, error) {
-	var get *redis.StringCmd
-	var pttl *redis.DurationCmd
-	_, err := rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		get, pttl = p.Get(ctx, key), p.PTTL(ctx, key)
-		return nil
-	})
+	loaded, err := l.run(ctx, s.send)
 	if err != nil {
-		return nil, 0, err
+		loaded, err = afterFirst(ctx, s.send, reading, loaded, err, l.run)
 	}
-	data, err := get.Bytes()
-	switch left := pttl.Val(); {
-	case left == -2: // expired between the two
-		return nil, 0, redis.Nil
-	case left < 0: // no expiry, or one beyond all Durations
-		return data, math.MaxInt64, err
-	default:
-		return data, toMillisecond(left), err
-	}
+	return loaded.data, loaded.left, err
 }
 
 // Create implements [Store] with SET NX.
@@ -169,8 +137,11 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 		return errNoTTL(ttl)
 	}
 	key, data = s.prefix+key, s.ownCopy(data)
-	created, err := withinTimeout(ctx, s, func(ctx context.Context) (bool, error) {
-		return s.rdb.SetNX(ctx, key, data, toMillisecond(ttl)).Result()
+	created, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (bool, error) {
+		unit, n := expiry(ttl)
+		cmd := redis.NewBoolCmd(ctx, "set", key, data, unit, n, "nx")
+		send.process(ctx, cmd)
+		return cmd.Result()
 	})
 	if err == nil && !created {
 		err = ErrExists
@@ -187,11 +158,19 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 		}
 		args = append(args, s.ownCopy(data), toMillisecond(ttl).Milliseconds())
 	}
-	reply, err := withinTimeout(ctx, s, func(ctx context.Context) (any, error) {
-		if s.swapOnce {
-			return s.runOnce(ctx, append([]any{1, s.prefix + key}, args...))
+	kind := writing
+	if s.swapOnce {
+		kind = writingOnce
+	}
+	args = append([]any{1, s.prefix + key}, args...)
+	reply, err := withinTimeout(ctx, s, kind, func(ctx context.Context, send redisSender) (any, error) {
+		cmd := redis.NewCmd(ctx, append([]any{"evalsha", s.swapHash}, args...)...)
+		send.process(ctx, cmd)
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+			cmd = redis.NewCmd(ctx, append([]any{"eval", swapScript}, args...)...)
+			send.process(ctx, cmd)
 		}
-		return s.swap.Run(ctx, s.rdb, []string{s.prefix + key}, args...).Result()
+		return cmd.Result()
 	})
 	if current, ok := reply.(string); ok && err == nil {
 		return []byte(current), ErrConflict
@@ -199,36 +178,18 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 	return nil, err
 }
 
-// runOnce is Script.Run by commands that the client does not send again.
-func (s *RedisStore) runOnce(ctx context.Context, args []any) (any, error) {
-	run := func(name, script string) (any, error) {
-		cmd := redis.NewCmd(ctx, append([]any{name, script}, args...)...)
-		_ = s.rdb.Process(ctx, noRetry{cmd}) // which an asynchronous AutoPipeliner's has not yet done; Result waits
-		return cmd.Result()
-	}
-	reply, err := run("evalsha", s.swap.Hash())
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = run("eval", swapScript)
-	}
-	return reply, err
-}
-
-// noRetry is a command that is not to be sent twice.
-type noRetry struct{ redis.Cmder }
-
-func (noRetry) NoRetry() bool { return true }
-
 // Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
-	_, err := withinTimeout(ctx, s, func(ctx context.Context) (int64, error) {
-		return s.rdb.Del(ctx, s.prefix+key).Result()
+	_, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (int64, error) {
+		cmd := redis.NewIntCmd(ctx, "del", s.prefix+key)
+		send.process(ctx, cmd)
+		return cmd.Result()
 	})
 	return err
 }
 
-// withinTimeout runs op within Timeout, and its errors are those that [Store]
-// promises.
-func withinTimeout[R any](ctx context.Context, s *RedisStore, op func(context.Context) (R, error)) (result R, err error) {
+// withinTimeout runs op within Timeout, with the attempts that its kind allows.
+func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
 	if s.invalid != nil {
 		return result, s.invalid
 	}
@@ -237,47 +198,31 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, op func(context.Co
 	}
 	if s.slots == nil {
 		ctx = s.deadlines.Context(ctx)
-		result, err = op(ctx)
+		result, err = op(ctx, s.send)
+		result, err = afterFirst(ctx, s.send, kind, result, err, op)
 	} else {
 		if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.timeout {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, s.timeout)
 			defer cancel()
 		}
-		result, err = waitFor(ctx, s.slots, op)
+		result, err = waitFor(ctx, s, kind, op)
 	}
-	if err = redisError(ctx, err); err != nil {
+	if err != nil {
 		var none R
 		return none, err
 	}
 	return result, nil
 }
 
-// redisError makes err one that [Store] promises.
-func redisError(ctx context.Context, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, redis.Nil):
-		return ErrNotFound
-	case errors.Is(ctx.Err(), context.Canceled):
-		return fmt.Errorf("sessions: %w", ctx.Err())
-	case errors.Is(err, context.Canceled): // something else was, not this caller
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
-	case ctx.Err() != nil && !errors.Is(err, ctx.Err()):
-		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ctx.Err(), err)
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
 // waitFor runs op in a goroutine and waits for it until ctx is done. What is
 // then given up keeps its slot until the client gives it up too. A panic, a
 // hook's, reaches the caller as if there were no goroutine.
-func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Context) (R, error)) (result R, err error) {
+func waitFor[R any](ctx context.Context, s *RedisStore, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
 	select {
-	case slots <- struct{}{}:
+	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		return result, ctx.Err()
+		return result, redisError(ctx, s.send.whyLate(ctx.Err()))
 	}
 	type outcome struct {
 		result R
@@ -289,10 +234,11 @@ func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Co
 		o := outcome{err: errGoexit} // unless op returns
 		defer func() {
 			o.panic = recover()
-			<-slots
+			<-s.slots
 			done <- o
 		}()
-		o.result, o.err = op(ctx)
+		first, err := op(ctx, s.send)
+		o.result, o.err = afterFirst(ctx, s.send, kind, first, err, op)
 	}()
 	select {
 	case o := <-done:
@@ -301,11 +247,11 @@ func waitFor[R any](ctx context.Context, slots chan struct{}, op func(context.Co
 		}
 		return o.result, o.err
 	case <-ctx.Done():
-		return result, ctx.Err()
+		return result, redisError(ctx, s.send.whyLate(ctx.Err()))
 	}
 }
 
-var errGoexit = errors.New("sessions: RedisStore: a hook of the client ended its goroutine")
+var errGoexit = fmt.Errorf("%w: a hook of the client ended its goroutine", ErrUnavailable)
 
 // ownCopy returns b, or a copy where an operation that was given up may still
 // read it when the caller has it back.
@@ -330,16 +276,20 @@ func keepsDeadlines(rdb redis.UniversalClient) bool {
 	return o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
 }
 
-// refusesWrites is true of a server that still answers reads.
-func refusesWrites(err error) bool {
-	return redis.HasErrorPrefix(err, "NOREPLICAS") ||
-		redis.HasErrorPrefix(err, "MISCONF") ||
-		redis.HasErrorPrefix(err, "READONLY")
-}
-
-// toMillisecond rounds to what Redis counts in, but never to zero.
-func toMillisecond(d time.Duration) time.Duration {
-	return max(d.Truncate(time.Millisecond), time.Millisecond)
+// clientRetries is how often the client sends a command again; three times if it
+// does not say.
+func clientRetries(rdb redis.UniversalClient) int {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		if c != nil {
+			return c.Options().MaxRetries
+		}
+	case *redis.ClusterClient:
+		if c != nil {
+			return c.Options().MaxRedirects
+		}
+	}
+	return 3
 }
 
 func errNoTTL(ttl time.Duration) error {

@@ -2,8 +2,11 @@ package sessions_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,6 +92,41 @@ func TestRedisStoreErrors(t *testing.T) {
 			t.Errorf("error %v, want ErrUnavailable and a WRONGTYPE", loadErr)
 		}
 	})
+	t.Run("F5 a write to a key of another type is refused", func(t *testing.T) {
+		redisWantRefused(t, "CompareAndSwap", swapErr, "WRONGTYPE")
+	})
+
+	open := errors.New("circuit open")
+	var hooked error
+	rdb.AddHook(redisHook(func(_ context.Context, cmd redis.Cmder, _ redis.ProcessHook) error {
+		return fmt.Errorf("%v: %w", cmd.Args(), hooked)
+	}))
+	for _, row := range []struct {
+		name     string
+		err      error
+		is       error
+		asked    func(error) bool
+		contains string
+	}{
+		{"an error of a hook", open, open, nil, "*fmt.wrapError"},
+		{"the network's", &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}, syscall.ECONNRESET, nil, "read tcp: connection reset by peer"},
+		{"a lost connection", io.EOF, io.EOF, nil, "EOF"},
+		{"a certificate's", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, nil, nil, "unknown authority"},
+		{"a client that is closed", redis.ErrClosed, redis.ErrClosed, nil, "redis: client is closed"},
+		{"a reply", redis.ErrNoScript, nil, nil, "ERR a reply that is not shown"},
+		{"a reply that is known", redisReply("OOM SECRET"), nil, redis.IsOOMError, "OOM the server's memory is full"},
+	} {
+		t.Run("X2 X4 "+row.name+", in which a hook put the arguments, can be asked for and does not show them", func(t *testing.T) {
+			hooked = row.err
+			_, _, err := s.Load(ctx, "SECRETKEY", time.Minute)
+			if !errors.Is(err, sessions.ErrUnavailable) || row.is != nil && !errors.Is(err, row.is) || row.asked != nil && !row.asked(err) {
+				t.Errorf("error %v", err)
+			}
+			if text := fmt.Sprintf("%v %+v %#v", err, err, errors.Unwrap(err)); strings.Contains(text, "SECRET") || !strings.Contains(text, row.contains) {
+				t.Errorf("error %s, want %q in it", text, row.contains)
+			}
+		})
+	}
 }
 
 func TestRedisStoreScriptsAreForgotten(t *testing.T) {
@@ -124,17 +163,21 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 	// Each start returns a store that holds k = value for an hour, on a server
 	// that then refuses writes.
 	for _, b := range redistest.Servers(t) {
+		alone := func(t *testing.T) *redistest.Server {
+			server := b.Start(t)
+			redisSeed(t, server)
+			redisConfigSet(t, server, "min-replicas-to-write", "1")
+			return server
+		}
 		for _, tt := range []struct {
 			name  string
+			code  string
+			reads bool
 			start func(t *testing.T) *redistest.Server
 		}{
-			{"NOREPLICAS", func(t *testing.T) *redistest.Server {
-				server := b.Start(t)
-				redisSeed(t, server)
-				redisConfigSet(t, server, "min-replicas-to-write", "1")
-				return server
-			}},
-			{"MISCONF", func(t *testing.T) *redistest.Server {
+			{"F5 NOREPLICAS, with ReadWithoutReplicas", "NOREPLICAS", true, alone},
+			{"F5 NOREPLICAS", "NOREPLICAS", false, alone},
+			{"F5 MISCONF", "MISCONF", true, func(t *testing.T) *redistest.Server {
 				dir := filepath.Join(t.TempDir(), "gone")
 				kit.Must(t, os.Mkdir(dir, 0o700))
 				server := b.Start(t, "--save", "3600 1", "--dir", dir)
@@ -147,7 +190,7 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 				})
 				return server
 			}},
-			{"READONLY", func(t *testing.T) *redistest.Server {
+			{"F5 F13 READONLY", "READONLY", false, func(t *testing.T) *redistest.Server {
 				master := b.Start(t, "--repl-diskless-sync-delay", "0")
 				redisSeed(t, master)
 				host, port, _ := net.SplitHostPort(master.Addr)
@@ -159,22 +202,28 @@ func TestRedisStoreRefusedWrites(t *testing.T) {
 				return replica
 			}},
 		} {
-			t.Run("F5 "+tt.name+" on "+b.Version, func(t *testing.T) {
+			t.Run(tt.name+" on "+b.Version, func(t *testing.T) {
 				t.Parallel()
 				ctx := t.Context()
-				s := kit.RedisStore(tt.start(t).Client(t))
-				data, left, err := s.Load(ctx, "k", 2*time.Hour)
-				if string(data) != "value" || left > time.Hour || left < 59*time.Minute || err != nil {
-					t.Errorf("Load(2h) = %q, %v, %v, want the value and what is left of an hour", data, left, err)
+				s := sessions.NewRedisStore(tt.start(t).Client(t), sessions.RedisConfig{
+					Timeout: 20 * time.Second, ReadWithoutReplicas: strings.HasSuffix(tt.name, "ReadWithoutReplicas"),
+				})
+				for key, want := range map[string]error{"k": nil, "none": sessions.ErrNotFound} {
+					data, left, err := s.Load(ctx, key, 2*time.Hour)
+					switch {
+					case !tt.reads:
+						if !errors.Is(err, sessions.ErrUnavailable) || errors.Is(err, sessions.ErrRefused) || !redis.HasErrorPrefix(err, tt.code) {
+							t.Errorf("Load(2h) of %s: %v, want ErrUnavailable with %s, and not that of a write", key, err, tt.code)
+						}
+					case !errors.Is(err, want) || want == nil && (string(data) != "value" || left > time.Hour || left < 59*time.Minute || err != nil):
+						t.Errorf("Load(2h) of %s = %q, %v, %v, want the value and what is left of an hour, or %v", key, data, left, err, want)
+					}
 				}
-				if _, _, err := s.Load(ctx, "none", time.Hour); !errors.Is(err, sessions.ErrNotFound) {
-					t.Errorf("Load of nothing: %v, want ErrNotFound", err)
-				}
-				err = s.Create(ctx, "new", []byte("value"), time.Hour)
-				redisWantRefused(t, "Create", err, tt.name)
+				err := s.Create(ctx, "new", []byte("value"), time.Hour)
+				redisWantRefused(t, "Create", err, tt.code)
 				_, err = s.CompareAndSwap(ctx, "k", []byte("value"), []byte("other"), time.Hour)
-				redisWantRefused(t, "CompareAndSwap", err, tt.name)
-				redisWantRefused(t, "Delete", s.Delete(ctx, "k"), tt.name)
+				redisWantRefused(t, "CompareAndSwap", err, tt.code)
+				redisWantRefused(t, "Delete", s.Delete(ctx, "k"), tt.code)
 				if data, _, err := s.Load(ctx, "k", 0); string(data) != "value" || err != nil {
 					t.Errorf("afterwards k = %q, %v", data, err)
 				}
@@ -397,10 +446,17 @@ func redisConfigSet(t *testing.T, server *redistest.Server, name, value string) 
 
 func redisWantRefused(t *testing.T, op string, err error, code string) {
 	t.Helper()
-	if !errors.Is(err, sessions.ErrUnavailable) || !redis.HasErrorPrefix(err, code) {
-		t.Errorf("%s: error %v, want ErrUnavailable with %s", op, err, code)
+	if !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, sessions.ErrRefused) || !redis.HasErrorPrefix(err, code) {
+		t.Errorf("%s: error %v, want ErrUnavailable, ErrRefused and %s", op, err, code)
 	}
 }
+
+// redisReply is a server's error reply.
+type redisReply string
+
+func (r redisReply) Error() string { return string(r) }
+
+func (redisReply) RedisError() {}
 
 // redisHook is a hook around every command but the client's own handshake.
 type redisHook func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error

@@ -34,8 +34,11 @@ func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 			var at page
 			for first := true; first || at.next != 0; first = false {
 				cursor := at.next
-				at, err = withinTimeout(ctx, s, func(ctx context.Context) (p page, err error) {
-					p.keys, p.next, err = master.Scan(ctx, cursor, match, scanCount).Result()
+				at, err = withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (p page, err error) {
+					send.rdb = master
+					cmd := redis.NewScanCmd(ctx, nil, "scan", cursor, "match", match, "count", scanCount)
+					send.process(ctx, cmd)
+					p.keys, p.next, err = cmd.Result()
 					return p, err
 				})
 				if err != nil {
@@ -58,12 +61,12 @@ func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 }
 
 // masters returns the nodes that Keys has to scan.
-func (s *RedisStore) masters(ctx context.Context) ([]redis.Cmdable, error) {
+func (s *RedisStore) masters(ctx context.Context) ([]redis.UniversalClient, error) {
 	switch c := s.rdb.(type) {
 	case *redis.Client:
-		return []redis.Cmdable{c}, s.invalid
+		return []redis.UniversalClient{c}, s.invalid
 	case *redis.ClusterClient:
-		return withinTimeout(ctx, s, func(ctx context.Context) (masters []redis.Cmdable, err error) {
+		return withinTimeout(ctx, s, reading, func(ctx context.Context, _ redisSender) (masters []redis.UniversalClient, err error) {
 			var mu sync.Mutex
 			err = c.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
 				mu.Lock()
@@ -74,12 +77,14 @@ func (s *RedisStore) masters(ctx context.Context) ([]redis.Cmdable, error) {
 			return masters, err
 		})
 	default:
-		info, err := withinTimeout(ctx, s, func(ctx context.Context) (string, error) {
-			return c.Info(ctx, "cluster").Result()
+		info, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (string, error) {
+			cmd := redis.NewStringCmd(ctx, "info", "cluster")
+			send.process(ctx, cmd)
+			return cmd.Result()
 		})
 		if strings.Contains(info, "cluster_enabled:1") {
 			err = errors.New("sessions: RedisStore: Keys cannot reach each master of a cluster through this client; build a store on the *redis.ClusterClient")
 		}
-		return []redis.Cmdable{c}, err
+		return []redis.UniversalClient{c}, err
 	}
 }

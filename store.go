@@ -8,8 +8,9 @@ import (
 // A Store keeps bytes under keys until they expire. It is safe for concurrent use and atomic for each key
 // of up to 200 arbitrary bytes. Bytes handed in are not kept; those handed out are the caller's. A ttl or
 // touch below the store's resolution is rounded up to it. A cancelled context gives [context.Canceled]; no
-// answer in time an error that wraps [ErrUnavailable] or [context.DeadlineExceeded]. It may also be [Timed]
-// and a [Validator]. Package storetest tests it.
+// answer in time an error that wraps [ErrUnavailable] or [context.DeadlineExceeded]. A write that is refused, and
+// of which no attempt was applied, may be [ErrRefused]. A Store may also be [Timed] and a [Validator]. Package
+// storetest tests it.
 type Store interface {
 	// Load returns the value under key and the time until it expires; nothing there is [ErrNotFound]. With touch > 0
 	// it restarts the expiry at touch in the same step, and left is touch, or the rest if the store can only read.

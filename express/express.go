@@ -83,8 +83,10 @@ type Options struct {
 	// [sessions.Remembered]. Default: 30 days.
 	Remember time.Duration
 
-	// Timeout bounds every operation in Redis, see [sessions.RedisConfig].
-	Timeout time.Duration
+	// These are fields of [sessions.RedisConfig].
+	Timeout             time.Duration
+	ReadWithoutReplicas bool
+
 	// MaxSize is [sessions.Config].MaxSize. Default: 1 MiB, for Node has no
 	// such limit.
 	MaxSize int
@@ -151,6 +153,7 @@ const (
 func New[T any](rdb redis.UniversalClient, o Options) (*sessions.Manager[T], error) {
 	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{
 		Prefix: o.prefix(), NoPrefix: o.NoPrefix, Timeout: o.Timeout, SwapOnce: true,
+		ReadWithoutReplicas: o.ReadWithoutReplicas, Logger: o.Logger,
 	})
 	return newOn[T](store, o)
 }

@@ -145,6 +145,7 @@ func name(err error) string {
 		name string
 	}{
 		{protocol.ErrUnavailable, "ErrUnavailable"},
+		{protocol.ErrRefused, "refused"},
 		{protocol.ErrNewerVersion, "ErrNewerVersion"},
 		{protocol.ErrConflict, "ErrConflict"},
 		{protocol.ErrGone, "ErrGone"},

@@ -63,6 +63,10 @@ func TestCreate(t *testing.T) {
 			err: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first",
 		},
 		{
+			name: "F5 the store refuses: nothing is stored", happens: events{"create new": full},
+			err: "ErrUnavailable refused", commands: "create new", notices: "Unavailable first",
+		},
+		{
 			name: "F1 the store hangs", happens: events{"create new": hangs},
 			err: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first",
 		},

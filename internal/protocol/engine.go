@@ -148,9 +148,12 @@ func (e *Engine) writeName() []byte {
 	return strconv.AppendUint(append(b, '.'), e.writeCount.Add(1), 36)
 }
 
+// unanswered tells of a write that may be stored although it failed.
+func unanswered(err error) bool { return errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrRefused) }
+
 // maybeStored adds to the error of a write that was not answered that the write may be stored.
 func maybeStored(err error) error {
-	if errors.Is(err, ErrUnavailable) {
+	if unanswered(err) {
 		return fmt.Errorf("%w; what was sent may or may not be stored", err)
 	}
 	return err

@@ -11,8 +11,8 @@ import (
 // A monitoredStore notes when the store ceases to answer and when it answers again, and makes a timeout the
 // error that callers know.
 //
-// What an answer tells depends on the kind of call. A server that is full, or read-only, or without its
-// replicas still answers reads, and a full one also deletes: that does not end an outage of writes. Otherwise
+// What an answer tells depends on the kind of call. A server that is full, or cannot save to its disk, still
+// answers reads, and a full one also deletes: that does not end an outage of writes. Otherwise
 // each request would begin another one.
 type monitoredStore struct {
 	store Store

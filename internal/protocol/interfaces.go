@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/typedsessions/sessions/internal/record"
@@ -11,6 +12,7 @@ import (
 // Errors of the protocol; package sessions exports and documents them.
 var (
 	ErrUnavailable  = errors.New("sessions: store unavailable")
+	ErrRefused      = fmt.Errorf("%w: it refused, and nothing was stored", ErrUnavailable)
 	ErrNewerVersion = errors.New("sessions: record written by a newer version")
 	ErrConflict     = errors.New("sessions: conflicting write")
 	ErrGone         = errors.New("sessions: session has ended")

@@ -83,15 +83,19 @@ func (r *renewal) swapForMark(ctx context.Context, s *Session, found *Found) (ma
 		return nil, false, nil, err
 	}
 	r.markUnanswered = true
+	var lostErr error // of a swap that may have been applied
 	for lost := 0; ; lost++ {
 		other, err = e.store.CompareAndSwap(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix], mark, markTTL)
 		switch {
 		case err == nil:
 			return mark, true, nil, nil
-		case errors.Is(err, ErrUnavailable) && lost < 2 && ctx.Err() == nil:
-			continue // it may have been applied: the answer to a second swap tells
-		case errors.Is(err, ErrUnavailable):
+		case unanswered(err) && lost < 2 && ctx.Err() == nil:
+			lostErr = err
+			continue // the answer to a second swap tells
+		case unanswered(err):
 			return nil, false, nil, maybeStored(err)
+		case lostErr != nil && errors.Is(err, ErrUnavailable): // this one was refused, which tells nothing of the first
+			return nil, false, nil, maybeStored(lostErr)
 		}
 		r.markUnanswered = false
 		switch {

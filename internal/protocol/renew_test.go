@@ -37,6 +37,10 @@ func TestRenew(t *testing.T) {
 			result: "ErrUnavailable unknown", commands: "create new", notices: "Unavailable first", left: "old=a",
 		},
 		{
+			name: "F5 the copy is refused", compose: b, happens: events{"create new": full},
+			result: "ErrUnavailable refused", commands: "create new", notices: "Unavailable first", left: "old=a",
+		},
+		{
 			name: "an error of no type, and there is no copy", compose: b, happens: events{"create new": broken},
 			result: "an error of no type", commands: "create new", left: "old=a",
 		},
@@ -62,6 +66,14 @@ func TestRenew(t *testing.T) {
 		{
 			name: "L12 the swap for the mark is not applied: the old token is valid", compose: b, happens: events{"mark old *": notApplied},
 			result: "ErrUnavailable unknown", commands: "create new, mark old, mark old, mark old", notices: "Unavailable first, Unavailable, Unavailable", left: "new=ab old=a",
+		},
+		{
+			name: "F5 the swap for the mark is refused: it is not asked again, and the copy is deleted", compose: b, happens: events{"mark old": full},
+			result: "ErrUnavailable refused", commands: "create new, mark old, drop new", notices: "Unavailable first", left: "old=a",
+		},
+		{
+			name: "F5 C5 the reply to the swap for the mark is lost, and the next one refused: the copy stays, it may be the only record", compose: b, happens: events{"mark old": lost, "mark old #2": full},
+			result: "ErrUnavailable unknown", commands: "create new, mark old, mark old", notices: "Unavailable first, Unavailable", left: "new=ab old>new",
 		},
 		{
 			name: "F10 the swap for the mark hangs: it is not asked again when the time is up", compose: b, happens: events{"mark old": hangs},

@@ -273,6 +273,11 @@ func notApplied(*fixture, context.Context, func() error) error {
 	return fmt.Errorf("%w: no connection", protocol.ErrUnavailable)
 }
 
+// full: the store answers that it does not store, and applies nothing.
+func full(*fixture, context.Context, func() error) error {
+	return fmt.Errorf("%w: OOM", protocol.ErrRefused)
+}
+
 var errBroken = errors.New("an error of no type")
 
 // broken: the store answers with an error that has no type.

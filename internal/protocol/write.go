@@ -95,7 +95,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	}()
 	// After a panic too, but not after an unanswered swap for the mark: the copy may be the only record.
 	defer func() {
-		if !wrote && !w.markUnanswered && (w.composeFailed || !errors.Is(err, ErrUnavailable)) {
+		if !wrote && !w.markUnanswered && (w.composeFailed || !unanswered(err)) {
 			w.deleteCopy(ctx, s)
 		}
 	}()
@@ -234,7 +234,7 @@ func (w *pendingWrite) swap(ctx context.Context, found *Found, rec record.Record
 		return true, nil, nil
 	case errors.Is(err, ErrNotFound):
 		return false, nil, s.NoteEnded()
-	case errors.Is(err, ErrUnavailable):
+	case unanswered(err):
 		w.result.Unconfirmed = Unconfirmed{Name: w.name, Raw: next.Raw}
 		return false, nil, maybeStored(err)
 	case !errors.Is(err, ErrConflict):

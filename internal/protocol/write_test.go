@@ -246,6 +246,10 @@ func TestWrite(t *testing.T) {
 			result: "ErrUnavailable unknown unconfirmed", commands: "swap old", notices: "Unavailable first", left: "old=a",
 		},
 		{
+			name: "F5 the store refuses: nothing is stored", compose: b, happens: events{"swap old": full},
+			result: "ErrUnavailable refused", commands: "swap old", notices: "Unavailable first", left: "old=a",
+		},
+		{
 			name: "C10 the reply to the second try is lost", compose: b, happens: events{"swap old": before(saves("x")), "swap old #2": lost},
 			result: "ErrUnavailable unknown unconfirmed", commands: "swap old, swap old", notices: "Unavailable first", given: "a ax*", left: "old=axb",
 		},

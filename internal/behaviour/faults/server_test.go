@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -70,13 +71,18 @@ func TestServerForgets(t *testing.T) {
 	})
 }
 
-// A server that cannot write can still read.
+// A server that cannot write can still read, unless what it reads may be stale.
 func TestServerRefusesWrites(t *testing.T) {
 	t.Parallel()
+	alone := func(t *testing.T, rdb *redis.Client) {
+		kit.Must(t, rdb.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
+	}
 	rows := []struct {
 		id, message string
 		args        []string
 		set         func(t *testing.T, rdb *redis.Client)
+		config      sessions.RedisConfig
+		refuses     bool // reads as well
 		touches     bool // reads still restart the idle timeout
 		destroys    bool // and the record can be deleted
 	}{
@@ -87,12 +93,8 @@ func TestServerRefusesWrites(t *testing.T) {
 				kit.Must(t, rdb.ConfigSet(t.Context(), "maxmemory", "1").Err())
 			},
 		},
-		{
-			id: "F5 NOREPLICAS", message: "NOREPLICAS",
-			set: func(t *testing.T, rdb *redis.Client) {
-				kit.Must(t, rdb.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
-			},
-		},
+		{id: "F5 NOREPLICAS", message: "NOREPLICAS", set: alone, refuses: true},
+		{id: "F5 NOREPLICAS, with ReadWithoutReplicas", message: "NOREPLICAS", set: alone, config: sessions.RedisConfig{ReadWithoutReplicas: true}},
 		{
 			id: "F5 MISCONF", message: "MISCONF",
 			args: []string{"--save", "900 1", "--stop-writes-on-bgsave-error", "yes"},
@@ -108,7 +110,7 @@ func TestServerRefusesWrites(t *testing.T) {
 			},
 		},
 		{
-			id: "F5 READONLY", message: "READONLY",
+			id: "F5 F13 READONLY", message: "READONLY", refuses: true,
 			set: func(t *testing.T, rdb *redis.Client) {
 				// A replica of nobody keeps its data and is read-only.
 				kit.Must(t, rdb.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
@@ -121,8 +123,14 @@ func TestServerRefusesWrites(t *testing.T) {
 			server := redistest.Start(t, row.args...)
 			// What such a server answers go-redis asks again, which takes its time.
 			p := kit.NewProcesses(t, client(redis.Options{MaxRetries: -1}).open(t, server.Addr).(*redis.Client), sessions.Config{})
+			row.config.Timeout = 20 * time.Second
+			p.Store.Store = sessions.NewRedisStore(p.Redis, row.config)
 			b := p.Visitor("ann")
 			b.MustGet("/save?v=bob", "ok")
+			loaded := map[string]context.Context{} // before it refuses
+			for _, verb := range []string{"Save", "Renew", "SignIn"} {
+				loaded[verb], _ = kit.Load(t, p.Manager, b.Token())
+			}
 			row.set(t, p.Redis)
 			// A touch is known to be skipped when less is left than it would give.
 			redistest.Eventually(t, "some milliseconds since the save", func() bool {
@@ -131,7 +139,12 @@ func TestServerRefusesWrites(t *testing.T) {
 			p.Events.Take()
 			p.Log.Take()
 
-			t.Run(row.id+": reads go on", func(t *testing.T) {
+			t.Run(row.id+": reads go on, or are unavailable", func(t *testing.T) {
+				if row.refuses {
+					wantUnavailable(t, b.Get("/get").Response)
+					p.WantEvents(t, sessions.EventUnavailable)
+					return
+				}
 				b.MustGet("/get", "bob")
 				if row.touches {
 					p.WantEvents(t)
@@ -140,13 +153,15 @@ func TestServerRefusesWrites(t *testing.T) {
 				}
 			})
 			t.Run(row.id+": a write gives an error of a type and leaves the record, and it is one outage in the log, however many requests fail", func(t *testing.T) {
-				for _, verb := range []string{"Save", "Renew", "SignIn"} {
-					ctx, s := kit.Load(t, p.Manager, b.Token())
-					s.UserID = "eve"
+				for verb, ctx := range loaded {
+					p.FromContext(ctx).UserID = "eve"
 					err := kit.Call(p.Manager, ctx, verb)
 					var from redis.Error
-					if !errors.Is(err, sessions.ErrUnavailable) || !errors.As(err, &from) || !strings.HasPrefix(from.Error(), row.message) {
-						t.Errorf("%s: %v, want ErrUnavailable with the server's %s", verb, err, row.message)
+					if !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, sessions.ErrRefused) || !errors.As(err, &from) || !strings.HasPrefix(from.Error(), row.message) {
+						t.Errorf("%s: %v, want ErrUnavailable and ErrRefused with the server's %s", verb, err, row.message)
+					}
+					if strings.Contains(err.Error(), "may or may not") {
+						t.Errorf("%s: %v", verb, err)
 					}
 				}
 				if got := b.Get("/set?v=eve"); got.StatusCode != 503 || len(got.SetCookies()) > 0 {
@@ -155,7 +170,9 @@ func TestServerRefusesWrites(t *testing.T) {
 				if got := p.Browser().Get("/set?v=new"); got.StatusCode != 503 || len(got.SetCookies()) > 0 {
 					t.Errorf("a new session: %d %q, cookies %q", got.StatusCode, got.Text, got.SetCookies())
 				}
-				b.MustGet("/get", "bob")
+				if !row.refuses {
+					b.MustGet("/get", "bob")
+				}
 				if n := len(p.Keys()); n != 1 {
 					t.Errorf("%d keys", n)
 				}
@@ -170,6 +187,9 @@ func TestServerRefusesWrites(t *testing.T) {
 					want = "ok"
 				}
 				token := b.Token()
+				if row.refuses {
+					want = "Service Unavailable\n"
+				}
 				if res := b.Get("/destroy"); res.Text != want {
 					t.Errorf("Destroy = %s, want %s", res.Text, want)
 				}
