@@ -27,11 +27,6 @@ type Cookie struct {
 const (
 	maxCookie    = 4096                 // bytes of name and value that browsers keep, RFC 6265bis section 5.6
 	maxCookieAge = 400 * 24 * time.Hour // RFC 6265bis section 5.5
-
-	// blank is what browsers, too, take off a cookie's name. To take off more,
-	// such as U+2003, would find a prefixed name where a browser saw none and
-	// let any host of the domain set it.
-	blank = " \t"
 )
 
 func (c Cookie) name() string {
@@ -55,18 +50,7 @@ func (c Cookie) path() string {
 
 // Tokens implements [Transport].
 func (c Cookie) Tokens(r *http.Request) []string {
-	var tokens []string
-	name := c.name()
-	for _, line := range r.Header["Cookie"] {
-		for line != "" && len(tokens) < protocol.MaxCandidates {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if k, v, ok := strings.Cut(strings.Trim(pair, blank), "="); ok && strings.Trim(k, blank) == name {
-				tokens = append(tokens, v)
-			}
-		}
-	}
-	return tokens
+	return cookieValues(r, c.name(), protocol.MaxCandidates)
 }
 
 // Write implements [Transport].
@@ -139,6 +123,11 @@ func (c Cookie) Vary() string { return "Cookie" }
 
 // Secure implements [SecureTransport]: it is false if c is Insecure.
 func (c Cookie) Secure() bool { return !c.Insecure }
+
+// CookieFor implements [CookieTransport].
+func (c Cookie) CookieFor(*http.Request) (name string, sameSite http.SameSite) {
+	return c.name(), c.SameSite
+}
 
 // Validate implements [Validator]: it tells what browsers would refuse.
 func (c Cookie) Validate() error {

@@ -56,6 +56,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
+	EventWithheld     // a cross-site request may lack its cookie (T14), so an automatic save created nothing
 
 	eventInsecure // for the log alone
 )
@@ -67,7 +68,7 @@ var eventNames = [...]string{
 	EventUndecodable: "undecodable", EventTwoSessions: "two sessions",
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
-	EventLateChange: "late change", EventUndelivered: "undelivered",
+	EventLateChange: "late change", EventUndelivered: "undelivered", EventWithheld: "withheld",
 }
 
 // String returns the kind in lower-case words.

@@ -27,7 +27,7 @@ func (s *session) autosave() error {
 		return nil
 	}
 	if err == nil {
-		err = s.save(s, mine, changed)
+		err = s.save(s, mine, changed, true)
 	}
 	if err != nil && s.saveErr != nil {
 		s.noteFailure(opCommit, err)
@@ -56,15 +56,18 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.save(ctx, mine, changed)
+	return s.save(ctx, mine, changed, false)
 }
 
-// save stores mine, if it has changed or is to be stored all the same.
-func (s *session) save(ctx context.Context, mine document.Document, changed bool) (err error) {
+// save stores mine, if it has changed or is to be stored all the same. An automatic save creates nothing where the
+// browser may have withheld the cookie.
+func (s *session) save(ctx context.Context, mine document.Document, changed, automatic bool) (err error) {
 	switch {
 	case s.stored.HasEnded() && changed:
 		return s.stored.NoteEnded()
 	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
+		return nil
+	case !s.stored.Stored() && automatic && s.isWithheld(mine.Owner):
 		return nil
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
@@ -73,6 +76,19 @@ func (s *session) save(ctx context.Context, mine document.Document, changed bool
 		err = nil // Rewrite alone has no change that could be lost
 	}
 	return err
+}
+
+// isWithheld tells whether the request may lack its session's cookie, so that the cookie of a session that began now
+// would sign the user out. That a T without an owner has one now is a sign-in, which is to replace the cookie.
+func (s *session) isWithheld(owner string) bool {
+	if !withheld(s.core.Transport, s.request) || owner != "" && owner != s.live.freshOwner(s.core) {
+		return false
+	}
+	if !s.toldWithheld {
+		s.toldWithheld = true
+		s.addRouteEvent(EventWithheld, nil)
+	}
+	return true
 }
 
 // encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.

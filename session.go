@@ -39,6 +39,7 @@ type session struct {
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
 	saveErr        error       // of the last verb that failed to save, or found the session ended; nil after one that settled it
+	toldWithheld   bool        // it has told that an automatic save created nothing, see isWithheld
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
 	// The response. request and response are nil outside HTTP and after Handler has returned.
