@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 )
 
@@ -69,6 +70,18 @@ func withheld(t Transport, r *http.Request) bool {
 		}
 	}
 	return len(cookieValues(r, name, 1)) == 0
+}
+
+// sharePlace tells whether two Transports keep the token in the same cookie or header, as far as they say so.
+func sharePlace(a, b Transport, r *http.Request) bool {
+	x, isCookie := a.(CookieTransport)
+	if y, ok := b.(CookieTransport); ok && isCookie {
+		one, _ := x.CookieFor(r)
+		other, _ := y.CookieFor(r)
+		return one == other
+	}
+	header := a.Vary()
+	return reflect.DeepEqual(a, b) || reflect.TypeOf(a) == reflect.TypeOf(b) && header == b.Vary() && header != "Cookie"
 }
 
 // blank is what browsers, too, take off a cookie's name. To take off more, such as U+2003, would find a prefixed

@@ -3,6 +3,7 @@ package express_test
 import (
 	"crypto/tls"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,39 @@ func TestWithheld(t *testing.T) {
 		frozen(t, named("T14", "Auto is None on a secure request and Lax on any other: TLS is %t", overTLS), func(t *testing.T) {
 			o := express.Options{Secrets: []string{"keyboard cat"}, Cookie: express.Cookie{Secure: express.Auto, SameSite: express.Auto}}
 			checkWithheld(t, o, "POST", "navigate", "document", "", overTLS, !overTLS)
+		})
+	}
+}
+
+// Two Managers of one cookie would each take the other's line out of the response.
+func TestNested(t *testing.T) {
+	type user struct{ User string }
+	options := func(name string) express.Options {
+		return express.Options{Name: name, Secrets: []string{"keyboard cat"}}
+	}
+	own, err := sessions.New[user](&sessions.MemoryStore{}, sessions.Config{Transport: sessions.Cookie{Name: "sid"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := http.NotFoundHandler()
+	users := newDesk[user](t, options("sid"))
+	for _, row := range []struct {
+		name    string
+		handler http.Handler
+		panics  bool
+	}{
+		{"L14 two of one name", users.Handler(newDesk[visit](t, options("sid")).Handler(next)), true},
+		{"L14 two of two names", users.Handler(newDesk[visit](t, options("other")).Handler(next)), false},
+		{"L14 the library's own cookie around one of that name", own.Handler(newDesk[visit](t, options("sid")).Handler(next)), true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			defer func() {
+				sentence, _ := recover().(string)
+				if panics := strings.Contains(sentence, "express_test.user") && strings.Contains(sentence, "express_test.visit"); panics != row.panics {
+					t.Errorf("panic %q", sentence)
+				}
+			}()
+			row.handler.ServeHTTP(httptest.NewRecorder(), get("/"))
 		})
 	}
 }
