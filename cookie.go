@@ -18,7 +18,7 @@ type Cookie struct {
 	Name        string        // default: __Host-Http-session; __Secure-session with a Domain or Path; session if Insecure
 	Path        string        // browsers send the cookie below this path. Default: /
 	Domain      string        // all its hosts receive the cookie, and can set it. Default: the answering host alone
-	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session
+	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session. See docs/cookies.md
 	Persist     bool          // keeps the cookie after the browser has closed, until Lifetime ends; always with [Remembered]
 	Partitioned bool          // keys the cookie by the embedding site (CHIPS)
 	Insecure    bool          // lets the cookie travel by plain HTTP, where it can be stolen: for development only

@@ -56,7 +56,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
-	EventWithheld     // a cross-site request may lack its cookie (T14), so an automatic save created nothing
+	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
 
 	eventInsecure // for the log alone
 )
