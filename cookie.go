@@ -18,7 +18,7 @@ type Cookie struct {
 	Name        string        // default: __Host-Http-session; __Secure-session with a Domain or Path; session if Insecure
 	Path        string        // browsers send the cookie below this path. Default: /
 	Domain      string        // all its hosts receive the cookie, and can set it. Default: the answering host alone
-	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session
+	SameSite    http.SameSite // default: Lax. None needs Secure, and lets other sites send requests with the session. See docs/cookies.md
 	Persist     bool          // keeps the cookie after the browser has closed, until Lifetime ends; always with [Remembered]
 	Partitioned bool          // keys the cookie by the embedding site (CHIPS)
 	Insecure    bool          // lets the cookie travel by plain HTTP, where it can be stolen: for development only
@@ -27,11 +27,6 @@ type Cookie struct {
 const (
 	maxCookie    = 4096                 // bytes of name and value that browsers keep, RFC 6265bis section 5.6
 	maxCookieAge = 400 * 24 * time.Hour // RFC 6265bis section 5.5
-
-	// blank is what browsers, too, take off a cookie's name. To take off more,
-	// such as U+2003, would find a prefixed name where a browser saw none and
-	// let any host of the domain set it.
-	blank = " \t"
 )
 
 func (c Cookie) name() string {
@@ -55,18 +50,7 @@ func (c Cookie) path() string {
 
 // Tokens implements [Transport].
 func (c Cookie) Tokens(r *http.Request) []string {
-	var tokens []string
-	name := c.name()
-	for _, line := range r.Header["Cookie"] {
-		for line != "" && len(tokens) < protocol.MaxCandidates {
-			var pair string
-			pair, line, _ = strings.Cut(line, ";")
-			if k, v, ok := strings.Cut(strings.Trim(pair, blank), "="); ok && strings.Trim(k, blank) == name {
-				tokens = append(tokens, v)
-			}
-		}
-	}
-	return tokens
+	return cookieValues(r, c.name(), protocol.MaxCandidates)
 }
 
 // Write implements [Transport].
@@ -139,6 +123,11 @@ func (c Cookie) Vary() string { return "Cookie" }
 
 // Secure implements [SecureTransport]: it is false if c is Insecure.
 func (c Cookie) Secure() bool { return !c.Insecure }
+
+// CookieFor implements [CookieTransport].
+func (c Cookie) CookieFor(*http.Request) (name string, sameSite http.SameSite) {
+	return c.name(), c.SameSite
+}
 
 // Validate implements [Validator]: it tells what browsers would refuse.
 func (c Cookie) Validate() error {

@@ -60,6 +60,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
+	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
 
 	eventInsecure // for the log alone
 )
@@ -71,7 +72,7 @@ var eventNames = [...]string{
 	EventUndecodable: "undecodable", EventTwoSessions: "two sessions",
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
-	EventLateChange: "late change", EventUndelivered: "undelivered",
+	EventLateChange: "late change", EventUndelivered: "undelivered", EventWithheld: "withheld",
 }
 
 // String returns the kind in lower-case words.

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -22,13 +23,16 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 		next.ServeHTTP(w, r)
 		return
 	}
-	if m.Skip != nil && m.Skip(r) {
-		inner := r.WithContext(&session{Context: r.Context(), core: m, skipped: true})
+	skips := m.Skip != nil && m.Skip(r)
+	m.checkNesting(r, skips)
+	if skips {
+		inner := r.WithContext(&session{Context: r.Context(), core: m, served: true, skipped: true})
 		defer copyParsedForm(r, inner)
 		next.ServeHTTP(w, inner)
 		return
 	}
 	x := new(exchange)
+	x.served = true
 	passive := m.Passive != nil && m.Passive(r)
 	if err := m.load(&x.session, r.Context(), m.Transport.Tokens(r), passive); err != nil {
 		// next is not called, because its save would overwrite a record that it has not seen.
@@ -42,6 +46,20 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	defer x.endAbort()
 	next.ServeHTTP(&x.writer, x.innerRequest)
 	x.saveLate()
+}
+
+// checkNesting panics where two Managers that serve one request have their token in the same place: the outer one takes
+// out of the response what the inner one has written, so that a sign-in leaves no valid token. If one of them skips the
+// request, that is a mistake only where they would take each other's records for their own.
+func (m *core) checkNesting(r *http.Request, skips bool) {
+	for outer := range sessionsIn(r.Context()) {
+		o := outer.core
+		foreign := o.Realm == m.Realm && o.typ.reflected != m.typ.reflected
+		if outer.served && (foreign || !skips && !outer.skipped) && sharePlace(o.Transport, m.Transport, r) {
+			panic(fmt.Sprintf("sessions: the Handler of a Manager[%v] is within that of another one, a Manager[%v], and both keep the token in the same cookie or header: give each a Cookie.Name (or HeaderToken.Name) and a Config.Realm of its own, or wrap with one Manager alone",
+				m.typ.reflected, o.typ.reflected))
+		}
+	}
 }
 
 // copyParsedForm copies the parsed forms and the pattern to the outer request. The server removes the temporary

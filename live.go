@@ -65,7 +65,7 @@ func (l *live) makeFresh(c *core) {
 	}
 }
 
-// freshOwner is the owner that *T had when it was fresh, "" if it never was.
+// freshOwner is the owner that a fresh T of this request has by its SessionDefaults, "" if there was none.
 func (l *live) freshOwner() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,6 +106,15 @@ func (l *live) reset(c *core) {
 	}
 }
 
+// freshDocument is a fresh T in encoded form, the base while nothing is stored. mu is held.
+func (l *live) freshDocument(c *core) document.Document {
+	d := c.zero
+	if l.fresh != nil {
+		d.Data = l.fresh
+	}
+	return d
+}
+
 // encode appends the encoded *T to dst, by the codec of base, because the two are compared. If nothing is stored,
 // base is empty and compared is a fresh T. The lock is held meanwhile: a handler that http.TimeoutHandler has
 // given up, and that calls FromContext for the first time, waits until the encoding is done. If a request's
@@ -121,10 +130,7 @@ func (l *live) encode(c *core, request ending, dst []byte, base document.Documen
 	}
 	fresh := base.Codec == nil
 	if fresh {
-		base = c.zero
-		if l.fresh != nil {
-			base.Data = l.fresh
-		}
+		base = l.freshDocument(c)
 	}
 	mine, err = c.docType.Encode(base.Codec, dst, l.value)
 	if fresh {

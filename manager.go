@@ -6,7 +6,7 @@ import (
 )
 
 // A Manager loads and saves sessions as values of T. It is safe for concurrent use. Two in one program need
-// a cookie name and a [Config].Realm each.
+// a cookie name and a [Config].Realm each; Handlers that nest with one cookie panic.
 type Manager[T any] struct {
 	core *core
 }

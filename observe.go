@@ -32,6 +32,7 @@ var logLines = map[EventKind]logLine{
 	EventFailed:      {slog.LevelError, "a session could not be saved"},
 	EventLateChange:  {slog.LevelWarn, "a session was changed too late to be saved: call Save before the response begins"},
 	EventUndelivered: {slog.LevelInfo, "a response with a new session token may not have arrived"},
+	EventWithheld:    {slog.LevelWarn, "nothing was stored for a cross-site request without the cookie, because a new session would replace the one whose cookie the browser may have withheld: call SignIn or Save to store it, or Skip the route"},
 }
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
@@ -43,20 +44,35 @@ func (m *core) report(ctx context.Context, e Event) {
 		return
 	}
 	if line, ok := logLines[e.Kind]; ok && (e.Kind != EventUnavailable || e.first) {
-		id := e.Session.ID
-		if m.engine.IDOf != nil && id != "" {
-			id = protocol.HashID(id)
-		}
-		attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", id)}
-		if e.route != "" {
-			attrs = append(attrs, slog.String("route", e.route))
-		}
-		if e.Err != nil {
-			attrs = append(attrs, slog.String("err", e.Err.Error()))
-		}
-		m.Logger.LogAttrs(ctx, line.level, "sessions: "+line.msg, attrs...)
+		m.log(ctx, e, line)
 	}
 	if m.OnEvent != nil {
 		m.OnEvent(ctx, e)
 	}
+}
+
+// log writes the line of an event. Of those that any site can cause by a link it writes one a minute and route.
+func (m *core) log(ctx context.Context, e Event, line logLine) {
+	repeats := 0
+	if e.Kind == EventWithheld {
+		var write bool
+		if repeats, write = m.told.Note(e.route); !write {
+			return
+		}
+	}
+	id := e.Session.ID
+	if m.engine.IDOf != nil && id != "" {
+		id = protocol.HashID(id)
+	}
+	attrs := []slog.Attr{slog.String("op", e.Op), slog.String("session", id)}
+	if e.route != "" {
+		attrs = append(attrs, slog.String("route", e.route))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("err", e.Err.Error()))
+	}
+	if repeats > 0 {
+		attrs = append(attrs, slog.Int("repeats", repeats))
+	}
+	m.Logger.LogAttrs(ctx, line.level, "sessions: "+line.msg, attrs...)
 }

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/protocol"
@@ -36,7 +34,7 @@ func (s *session) autosave() error {
 		}
 		return nil
 	case err == nil:
-		err = s.save(s, mine, changed)
+		err = s.save(s, mine, changed, true)
 	}
 	if err != nil && s.saveErr != nil {
 		if !errors.Is(err, ErrGone) { // which has an event of its own
@@ -73,17 +71,20 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	return s.save(ctx, mine, changed)
+	return s.save(ctx, mine, changed, false)
 }
 
-// save stores mine, if it has changed or is to be stored all the same.
-func (s *session) save(ctx context.Context, mine document.Document, changed bool) (err error) {
+// save stores mine, if it has changed or is to be stored all the same. An automatic save creates nothing where the
+// browser may have withheld the cookie.
+func (s *session) save(ctx context.Context, mine document.Document, changed, automatic bool) (err error) {
 	switch {
 	case s.stored.HasEnded() && s.signsIn(mine):
 		return s.createSignedIn(ctx, nil)
 	case s.stored.HasEnded() && changed:
 		return s.stored.NoteEnded()
 	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
+		return nil
+	case !s.stored.Stored() && automatic && s.isWithheld(mine):
 		return nil
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
@@ -99,16 +100,17 @@ func (s *session) save(ctx context.Context, mine document.Document, changed bool
 	return err
 }
 
-// signsIn tells whether mine has an owner where the session has had none: its user has just proved who they are,
-// as with SignIn, and that does not depend on what has become of the session.
-func (s *session) signsIn(mine document.Document) bool {
-	before := s.base.Owner
-	if !s.stored.Stored() {
-		before = s.live.freshOwner()
-	} else if before != "" {
+// isWithheld tells whether the request may lack its session's cookie, so that the cookie of a session that began now
+// would sign the user out. That a T without an owner has one now is a sign-in, which is to replace the cookie.
+func (s *session) isWithheld(mine document.Document) bool {
+	if !withheld(s.core.Transport, s.request) || s.signsIn(mine) {
 		return false
 	}
-	return mine.Owner != "" && mine.Owner != before
+	if !s.toldWithheld {
+		s.toldWithheld = true
+		s.addRouteEvent(EventWithheld, nil)
+	}
+	return true
 }
 
 // encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.
@@ -134,92 +136,6 @@ func (s *session) encodeAndCompare(request ending) (mine document.Document, chan
 	}
 	mine.Data = bytes.Clone(mine.Data)
 	return mine, len(s.unconfirmed) > 0 || s.core.docType.Changed(base, mine), nil
-}
-
-// newRecord is the header of a session that begins now.
-func (s *session) newRecord() record.Record {
-	return record.Record{ID: s.stored.ID(), Created: time.Now()}
-}
-
-// createSignedIn stores T as a new session of a user who has just proved who they are. If the one from before has
-// ended, the new one has another ID, and T as the request has it, encoded afresh: nothing is brought back. r is nil
-// if a change of owner alone is the sign-in.
-func (s *session) createSignedIn(ctx context.Context, r *renewal) error {
-	_, mine, err := s.live.encode(s.core, nil, nil, document.Document{})
-	if err != nil {
-		return err
-	}
-	rec := s.newRecord()
-	if s.stored.Gone {
-		rec.ID = s.core.engine.NewID()
-	}
-	if r != nil {
-		r.changeHeader(&rec)
-	}
-	if err = s.create(ctx, mine, rec); err != nil {
-		return err
-	}
-	s.saveErr = nil
-	s.events = slices.DeleteFunc(s.events, func(e Event) bool { return e.Kind == EventGone }) // nothing was dropped
-	return nil
-}
-
-// create stores a new session under a new token. It fails after the response header was sent, because the client
-// could not get the token. A new session that has an owner counts as signed in.
-func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
-	if s.headerSent {
-		return ErrCommitted
-	}
-	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
-	if !rec.Authenticated.IsZero() || s.signsIn(mine) {
-		if s.ended, err = s.stored.EndRefused(ctx); err != nil {
-			return err
-		}
-	}
-	if signedIn {
-		rec.Authenticated = rec.Created
-	}
-	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
-	if err != nil {
-		return err
-	}
-	s.core.docType.PutInto(&rec, payload)
-	s.setLabelAndAttrs(&rec)
-	if err = s.stored.Create(ctx, rec); err != nil {
-		return err
-	}
-	s.wrote = true
-	s.setBase(payload)
-	s.outcome = OutcomeCreated
-	s.addEvent(EventCreated, nil)
-	if signedIn {
-		s.addEvent(EventSignedIn, nil)
-	}
-	return nil
-}
-
-const maxLabel = 256
-
-// setLabelAndAttrs sets the Label and the Attrs of a record from the request, when the session is created and when
-// it gets a new token.
-func (s *session) setLabelAndAttrs(rec *record.Record) {
-	if s.core.Label != nil && s.request != nil {
-		rec.Label = truncate(s.core.Label(s.request), maxLabel)
-	}
-	if rec.Attrs == nil {
-		rec.Attrs = transportAttrs(s.core.Transport, s.request, rec.Remembered)
-	}
-}
-
-// truncate cuts v to n bytes, between characters.
-func truncate(v string, n int) []byte {
-	if len(v) > n {
-		for n > 0 && !utf8.RuneStart(v[n]) {
-			n--
-		}
-		v = v[:n]
-	}
-	return []byte(v)
 }
 
 // An edit is one change of a stored session, as far as T is concerned. Package protocol writes it, and calls

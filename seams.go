@@ -16,7 +16,7 @@ var optionalInterfaces = []struct {
 }{
 	{"store", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[Timed]()}},
 	{"Config.Codec", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldCodec](), reflect.TypeFor[AppendCodec](), reflect.TypeFor[FieldWalker]()}},
-	{"Config.Transport", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[OutcomeValidator](), reflect.TypeFor[SecureTransport](), reflect.TypeFor[Attributor]()}},
+	{"Config.Transport", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[OutcomeValidator](), reflect.TypeFor[SecureTransport](), reflect.TypeFor[CookieTransport](), reflect.TypeFor[Attributor]()}},
 	{"Config.Layout", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldsValidator](), reflect.TypeFor[Identifier]()}},
 }
 

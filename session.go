@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 type session struct {
 	context.Context // the parent
 	core            *core
+	served          bool // by Handler, and not made by Load
 	skipped         bool // by Config.Skip: then only Context, core and live are in use
 
 	live live // the handler's *T, with a lock of its own
@@ -42,6 +44,7 @@ type session struct {
 	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
 	unanswered     bool        // the store did not answer a verb, and has answered none since: it is not asked by itself
 	lossTold       bool        // with unanswered: the verb's error, or an event, has told that T is not saved
+	toldWithheld   bool        // it has told that an automatic save created nothing, see isWithheld
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
 	// The response. request and response are nil outside HTTP and after Handler has returned.
@@ -88,12 +91,25 @@ func (m *core) sessionOf(ctx context.Context) *session {
 	return s
 }
 
-// Value implements [context.Context]: for the keys of its T and of its Manager it returns s.
+// Value implements [context.Context]: for the keys of its T and of its Manager, and for innermost, it returns s.
 func (s *session) Value(key any) any {
-	if key == s.core.typ.contextKey || key == any(s.core) {
+	if key == s.core.typ.contextKey || key == any(s.core) || key == any(innermost{}) {
 		return s
 	}
 	return s.Context.Value(key)
+}
+
+// innermost is the key of a context's session, whatever its Manager.
+type innermost struct{}
+
+// sessionsIn are all sessions of a context, the innermost first.
+func sessionsIn(ctx context.Context) iter.Seq[*session] {
+	return func(yield func(*session) bool) {
+		s, _ := ctx.Value(innermost{}).(*session)
+		for s != nil && yield(s) {
+			s, _ = s.Context.Value(innermost{}).(*session)
+		}
+	}
 }
 
 // String keeps the session's content out of whatever prints a context.

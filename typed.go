@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // FromContext returns the session of the request that ctx belongs to: a live *T, the same each time, whose
@@ -13,13 +14,42 @@ import (
 func FromContext[T any](ctx context.Context) *T {
 	s, ok := ctx.Value(typeKey[T]{}).(*session)
 	if !ok {
-		panic(missingMessage(reflect.TypeFor[T]()))
+		panic(missingMessage(ctx, reflect.TypeFor[T]()))
 	}
 	return s.live.get(s.core, ctx, s).(*T)
 }
 
-func missingMessage(typ reflect.Type) string {
-	return fmt.Sprintf("sessions: no session of %[1]v in this context: wrap the route with the Handler of a Manager[%[1]v], or call its Load", typ)
+// missingMessage says what is in the place of a session of a type, and the remedy.
+func missingMessage(ctx context.Context, typ reflect.Type) string {
+	var others []string
+	for s := range sessionsIn(ctx) {
+		name := s.core.typ.reflected.String()
+		if s.core.typ.reflected == typ {
+			name += " by another Manager"
+		}
+		others = append(others, name)
+	}
+	only, instead := "", ""
+	if len(others) > 0 {
+		only = ", only of " + strings.Join(others, ", ")
+	} else if root := rootOf(ctx); !strings.HasPrefix(strings.TrimPrefix(root, "*"), "context.") {
+		instead = fmt.Sprintf("; it is a %s: pass the request's context, such as c.Request.Context(), or the one that Load has returned", root)
+	}
+	return fmt.Sprintf("sessions: no session of %[1]v in this context%[2]s: wrap the route with the Handler of a Manager[%[1]v], or call its Load%[3]s", typ, only, instead)
+}
+
+// rootOf names the type of the context of which ctx was made, so that a framework's context is known behind a
+// context.WithTimeout too. It goes by types, because what contexts print holds values.
+func rootOf(ctx context.Context) string {
+	v := reflect.ValueOf(ctx)
+	for reflect.Indirect(v).Kind() == reflect.Struct {
+		parent := reflect.Indirect(v).FieldByName("Context")
+		if !parent.IsValid() || parent.Kind() != reflect.Interface || parent.IsNil() {
+			break
+		}
+		v = parent.Elem()
+	}
+	return v.Type().String()
 }
 
 // Lookup is FromContext for code that also runs without a session: it says false instead of a panic, and
@@ -44,7 +74,7 @@ func Take[V any](p *V) V {
 func (m *Manager[T]) FromContext(ctx context.Context) *T {
 	s, ok := ctx.Value(m.core).(*session)
 	if !ok {
-		panic(missingMessage(m.core.typ.reflected))
+		panic(missingMessage(ctx, m.core.typ.reflected))
 	}
 	return s.live.get(s.core, ctx, s).(*T)
 }

@@ -49,7 +49,7 @@ func (m *Manager[T]) SignIn(ctx context.Context, opts ...SignInOption) error {
 				return err
 			}
 		}
-		return s.createSignedIn(ctx, r)
+		return s.createSignedIn(ctx, r.changeHeader)
 	})
 }
 

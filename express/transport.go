@@ -179,6 +179,18 @@ func (t *transport) mine(line string) bool { return strings.HasPrefix(line, t.na
 // Vary returns "Cookie".
 func (t *transport) Vary() string { return "Cookie" }
 
+// CookieFor implements [sessions.CookieTransport]. A cookie without SameSite is
+// Lax, as browsers are to take it (RFC 6265bis section 5.6.7) and Chromium does.
+func (t *transport) CookieFor(r *http.Request) (name string, sameSite http.SameSite) {
+	switch s := Setting(strings.ToLower(string(t.options.SameSite))); {
+	case s == None, s == Auto && t.secure(r):
+		return t.name, http.SameSiteNoneMode
+	case s == Strict, s == True:
+		return t.name, http.SameSiteStrictMode
+	}
+	return t.name, http.SameSiteLaxMode
+}
+
 // Attrs makes the cookie object of a session that begins with r.
 func (t *transport) Attrs(r *http.Request, remembered bool) any { return t.fresh(r, remembered) }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -164,6 +165,53 @@ func TestContext(t *testing.T) {
 		}
 	})
 
+	t.Run("L15 the panic names the sessions that are in the context, and a context that is not the request's", func(t *testing.T) {
+		t.Parallel()
+		type prefs struct{ Theme string }
+		type cart struct{ Items int }
+		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{})
+		one, _ := kit.Load(t, kit.New[prefs](t, kit.Memory(), sessions.Config{}))
+		two, err := kit.New[cart](t, kit.Memory(), sessions.Config{}).Load(one)
+		kit.Must(t, err)
+		same, _ := kit.Load(t, kit.New[kit.Session](t, kit.Memory(), sessions.Config{}))
+		ended, cancel := context.WithCancel(context.WithValue(ownContext{two}, ownKey{}, "value"))
+		cancel()
+		deaf := func() context.Context { return &deafContext{one} }
+		for _, row := range []struct {
+			desc        string
+			ctx         context.Context
+			names, lack []string
+		}{
+			{"no session", t.Context(), nil, []string{"prefs", "cart", "only", "request's context"}},
+			{"one session", one, []string{"only of lifecycle_test.prefs"}, []string{"cart", "request's context"}},
+			{"two sessions, the innermost first", two, []string{"only of lifecycle_test.cart, lifecycle_test.prefs"}, []string{"request's context"}},
+			{"two sessions further out", ended, []string{"only of lifecycle_test.cart, lifecycle_test.prefs"}, []string{"request's context"}},
+			{"a framework's context", deaf(), []string{"*lifecycle_test.deafContext", "request's context", "c.Request.Context()"}, []string{"only", "secret"}},
+			{"one made of it", context.WithValue(deaf(), ownKey{}, "secret"), []string{"*lifecycle_test.deafContext", "request's context"}, []string{"only", "secret"}},
+			{"a deadline in one made of it", expired(deaf()), []string{"*lifecycle_test.deafContext", "request's context"}, []string{"only", "secret"}},
+		} {
+			for _, f := range []func(){
+				func() { sessions.FromContext[kit.Session](row.ctx) },
+				func() { m.FromContext(row.ctx) },
+			} {
+				msg := sentence(f)
+				for _, part := range append(row.names, "kit.Session", "Handler", "Load") {
+					if !strings.Contains(msg, part) {
+						t.Errorf("%s: panic %q lacks %q", row.desc, msg, part)
+					}
+				}
+				for _, part := range row.lack {
+					if strings.Contains(msg, part) {
+						t.Errorf("%s: panic %q has %q", row.desc, msg, part)
+					}
+				}
+			}
+		}
+		if msg := sentence(func() { m.FromContext(same) }); !strings.Contains(msg, "another Manager") {
+			t.Errorf("panic %q does not say that the session is another Manager's", msg)
+		}
+	})
+
 	kit.EachStack(t, "L16 a skipped request has no load, no commit and no header", func(t *testing.T, st kit.Stack) {
 		a := st.App(t, sessions.Config{
 			Skip:              func(r *http.Request) bool { return r.Header.Get("X-Skip") != "" },
@@ -204,4 +252,34 @@ func TestContext(t *testing.T) {
 			t.Errorf("the session afterwards: %+v", s)
 		}
 	})
+}
+
+// sentence is what f panics with.
+func sentence(f func()) (msg string) {
+	defer func() { msg, _ = recover().(string) }()
+	f()
+	return ""
+}
+
+// ownContext is a context of the program's own around another one.
+type (
+	ownContext struct{ context.Context }
+	ownKey     struct{}
+)
+
+// deafContext is a framework's context, which by default does not ask the
+// request's for values, as gin.Context does not.
+type deafContext struct{ request context.Context }
+
+func (c *deafContext) Deadline() (time.Time, bool) { return c.request.Deadline() }
+func (c *deafContext) Done() <-chan struct{}       { return c.request.Done() }
+func (c *deafContext) Err() error                  { return c.request.Err() }
+func (c *deafContext) Value(any) any               { return nil }
+func (c *deafContext) String() string              { return "secret" }
+
+// expired is a context with a deadline that has passed.
+func expired(parent context.Context) context.Context {
+	ctx, cancel := context.WithDeadline(parent, time.Time{})
+	cancel()
+	return ctx
 }

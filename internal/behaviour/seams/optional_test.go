@@ -17,6 +17,7 @@ type (
 	walkless       struct{ sessions.JSON }
 	appendless     struct{ sessions.JSON }
 	secureless     struct{ sessions.Cookie }
+	cookieless     struct{ sessions.Cookie }
 	attrsless      struct{ sessions.Cookie }
 	outcomeless    struct{ sessions.Cookie }
 	idless         struct{ sessions.DefaultLayout }
@@ -35,6 +36,7 @@ func (halfFields) Split(data []byte) (sessions.Fields, error)   { return session
 func (walkless) Walk([]byte) error                              { return nil }
 func (appendless) AppendMarshal(any) ([]byte, error)            { return nil, nil }
 func (secureless) Secure() string                               { return "" }
+func (cookieless) CookieFor() string                            { return "" }
 func (attrsless) Attrs(bool) any                                { return nil }
 func (outcomeless) ValidateOutcome(o *sessions.Outcome) error   { return nil }
 func (idless) ID(key []byte) string                             { return "" }
@@ -58,6 +60,7 @@ func TestOptionalMethods(t *testing.T) {
 		{"Walk", store(), sessions.Config{Codec: walkless{}}, "Config.Codec", "Walk", "FieldWalker"},
 		{"AppendMarshal", store(), sessions.Config{Codec: appendless{}}, "Config.Codec", "AppendMarshal", "AppendCodec"},
 		{"Secure", store(), sessions.Config{Transport: secureless{}}, "Config.Transport", "Secure", "SecureTransport"},
+		{"CookieFor", store(), sessions.Config{Transport: cookieless{}}, "Config.Transport", "CookieFor", "CookieTransport"},
 		{"Attrs", store(), sessions.Config{Transport: attrsless{}}, "Config.Transport", "Attrs", "Attributor"},
 		{"ValidateOutcome", store(), sessions.Config{Transport: outcomeless{}}, "Config.Transport", "ValidateOutcome", "OutcomeValidator"},
 		{"ID", store(), sessions.Config{Layout: idless{}}, "Config.Layout", "ID", "Identifier"},
