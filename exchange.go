@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/typedsessions/sessions/internal/goroutine"
 	"github.com/typedsessions/sessions/internal/response"
 )
 
@@ -130,14 +131,17 @@ func (x *exchange) mustBegin() {
 	if x.begin(opCommit.name) {
 		return
 	}
-	if !x.live.isAbandoned(x) {
+	if !x.live.isAbandoned(x.core, x) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 	x.await(opCommit.name)
 }
 
 // Commit implements [response.Committer]: it runs before the header is sent.
-func (x *exchange) Commit() error {
+func (x *exchange) Commit(status int) error {
+	if status == http.StatusServiceUnavailable && goroutine.CalledBy("net/http.(*timeoutHandler).ServeHTTP") {
+		x.live.noteTimeout()
+	}
 	err := x.saveAndWriteHeader()
 	x.setSent(true) // after the hooks have run: a token that a hook's verb has changed is still written
 	return err

@@ -25,7 +25,7 @@ func (s *session) autosave() error {
 	mine, changed, err := s.encodeAndCompare(s)
 	switch {
 	case errors.Is(err, errAbandoned):
-		s.addRouteEvent(EventLateChange, context.DeadlineExceeded)
+		s.addRouteEvent(EventLateChange, err)
 		return nil
 	case err == nil && s.unanswered:
 		if changed {
