@@ -45,18 +45,27 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	x.saveLate()
 }
 
-// copyParsedForm copies the parsed forms and the pattern to the outer request. The server removes the temporary
-// files that are named there, and outer middleware logs the route.
+// copyParsedForm copies the parsed forms, the pattern and its values to the outer request. The server removes the
+// temporary files that are named there, and outer middleware logs the route.
 func copyParsedForm(r, inner *http.Request) {
 	if r.MultipartForm == nil && inner.MultipartForm != nil && r.ProtoMajor == 2 {
 		_ = inner.MultipartForm.RemoveAll() // net/http's HTTP/2 server of Go 1.27 leaves the files
 	}
 	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
+	for _, after, ok := strings.Cut(r.Pattern, "{"); ok; _, after, ok = strings.Cut(after, "{") {
+		if name, _, _ := strings.Cut(after, "}"); name != "$" {
+			name = strings.TrimSuffix(name, "...")
+			r.SetPathValue(name, inner.PathValue(name))
+		}
+	}
 }
 
 // connect gives the session its response: from then on verbs write the token into the header.
 func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	x.innerRequest = r.WithContext(&x.session)
+	if r.ProtoMajor == 1 {
+		x.innerRequest.Body = x.writer.Body(r.Body)
+	}
 	x.mu.Lock() // an OnEvent hook of the load may have started a verb in another goroutine
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)

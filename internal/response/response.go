@@ -56,6 +56,7 @@ type Writer struct {
 	// outer are the headers of a body that were set before Init: an outer middleware's, such as the
 	// Content-Encoding of one that compresses.
 	outer http.Header
+	body  body
 }
 
 // The states of a Writer. They change as follows, and in no other way:
@@ -94,6 +95,28 @@ func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	return w
 }
 
+// Body returns what the handler gets as the body of a request by HTTP/1.
+func (w *Writer) Body(b io.ReadCloser) io.ReadCloser {
+	if b == nil || b == http.NoBody || isLimited(b) {
+		return b
+	}
+	w.body.ReadCloser = b
+	return &w.body
+}
+
+// closeIfTooLong has the connection closed behind the response if the body was longer than a limit. An outer Writer
+// does that for an inner one.
+func (w *Writer) closeIfTooLong() {
+	if !w.body.limited.Load() {
+		return
+	}
+	if outer, ok := w.rw.(*Writer); ok {
+		outer.body.limited.Store(true)
+		return
+	}
+	passLimit(w.rw)
+}
+
 // Finish ends a response whose handler has returned. It commits if nothing has been sent, so that the
 // response net/http then implies carries the headers, and answers 500 if a commit's panic was recovered on
 // the way here. It is not for a handler that panicked: then nothing more is to be committed.
@@ -119,6 +142,7 @@ func (w *Writer) Finish() {
 func (w *Writer) Release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closeIfTooLong()
 	if s := w.state.Load(); s == open || s == failing {
 		w.state.Store(sent)
 	}
@@ -297,6 +321,7 @@ func (w *Writer) commit(status int) error {
 	if w.err != nil {
 		return w.err
 	}
+	w.closeIfTooLong()
 	w.err = errPanicked
 	if w.err = w.c.Commit(status); w.err != nil {
 		w.state.Store(failing)
