@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -52,24 +53,20 @@ func TestRunning(t *testing.T) {
 
 func TestRunningAtWork(t *testing.T) {
 	var c Census
-	stop, ended := make(chan struct{}), make(chan struct{})
-	begun := make(chan ID)
+	var stop atomic.Bool
+	begun, ended := make(chan ID), make(chan struct{})
 	go func() {
 		defer close(ended)
 		begun <- Current()
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+		for !stop.Load() {
+			runtime.Gosched()
 		}
 	}()
 	id := <-begun
 	if !c.Running([]ID{id}) {
 		t.Error("a goroutine that is at work is said to have ended")
 	}
-	close(stop)
+	stop.Store(true)
 	<-ended
 }
 

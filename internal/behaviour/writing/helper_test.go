@@ -232,7 +232,7 @@ func TestHelperThatStillRuns(t *testing.T) {
 			go next.ServeHTTP(&discarding{header: http.Header{}}, r.WithContext(ctx))
 			<-began
 			<-ctx.Done()
-			http.Error(w, "too slow", 503)
+			http.Error(w, "too slow", http.StatusServiceUnavailable)
 		})
 	}
 	kit.EachVia(t, "W12 any timeout middleware: T is left alone after its deadline, also behind a helper that looked by the handler's own context", func(t *testing.T, via kit.Via) {
