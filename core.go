@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/typedsessions/sessions/internal/document"
+	"github.com/typedsessions/sessions/internal/goroutine"
 	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
 	"github.com/typedsessions/sessions/internal/tally"
@@ -26,6 +27,8 @@ type core struct {
 	zero   document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
 	told   tally.Tally       // the log lines of events that come with every request of a kind
 	warned atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
+
+	goroutines goroutine.Census
 }
 
 // newCore applies the defaults and reports every mistake of cfg and T at once.

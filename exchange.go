@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/typedsessions/sessions/internal/goroutine"
 	"github.com/typedsessions/sessions/internal/response"
 )
 
@@ -62,18 +63,27 @@ func (m *core) checkNesting(r *http.Request, skips bool) {
 	}
 }
 
-// copyParsedForm copies the parsed forms and the pattern to the outer request. The server removes the temporary
-// files that are named there, and outer middleware logs the route.
+// copyParsedForm copies the parsed forms, the pattern and its values to the outer request. The server removes the
+// temporary files that are named there, and outer middleware logs the route.
 func copyParsedForm(r, inner *http.Request) {
 	if r.MultipartForm == nil && inner.MultipartForm != nil && r.ProtoMajor == 2 {
 		_ = inner.MultipartForm.RemoveAll() // net/http's HTTP/2 server of Go 1.27 leaves the files
 	}
 	r.MultipartForm, r.Form, r.PostForm, r.Pattern = inner.MultipartForm, inner.Form, inner.PostForm, inner.Pattern
+	for _, after, ok := strings.Cut(r.Pattern, "{"); ok; _, after, ok = strings.Cut(after, "{") {
+		if name, _, _ := strings.Cut(after, "}"); name != "$" {
+			name = strings.TrimSuffix(name, "...")
+			r.SetPathValue(name, inner.PathValue(name))
+		}
+	}
 }
 
 // connect gives the session its response: from then on verbs write the token into the header.
 func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	x.innerRequest = r.WithContext(&x.session)
+	if r.ProtoMajor == 1 {
+		x.innerRequest.Body = x.writer.Body(r.Body)
+	}
 	x.mu.Lock() // an OnEvent hook of the load may have started a verb in another goroutine
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
@@ -148,14 +158,17 @@ func (x *exchange) mustBegin() {
 	if x.begin(opCommit.name) {
 		return
 	}
-	if !x.live.isAbandoned(x) {
+	if !x.live.isAbandoned(x.core, x) {
 		panic("sessions: the function of an Update writes to the response, or ends the request: return from it before")
 	}
 	x.await(opCommit.name)
 }
 
 // Commit implements [response.Committer]: it runs before the header is sent.
-func (x *exchange) Commit() error {
+func (x *exchange) Commit(status int) error {
+	if status == http.StatusServiceUnavailable && goroutine.CalledBy("net/http.(*timeoutHandler).ServeHTTP") {
+		x.live.noteTimeout()
+	}
 	err := x.saveAndWriteHeader()
 	x.setSent(true) // after the hooks have run: a token that a hook's verb has changed is still written
 	return err

@@ -1,8 +1,11 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,12 +22,16 @@ type live struct {
 	guest string // the owner of value when it was fresh; SessionDefaults may set one
 	used  bool   // somebody looked at the session
 
-	// deadline and goroutine belong to the caller of get whose context has the latest deadline, among contexts
-	// that end before the request's. http.TimeoutHandler gives its handler such a context. Both are zero if
-	// there was none.
-	deadline  time.Time
-	goroutine string // that called get
-	abandoned bool   // http.TimeoutHandler has answered for the handler, which still runs: only it may use *T
+	lookers   []looker
+	timedOut  bool  // http.TimeoutHandler has answered for its handler
+	abandoned error // not nil: a handler runs on without its response, and only that may use *T
+}
+
+// A looker is a goroutine that has called get with a context that ends before the request's. http.TimeoutHandler
+// gives its handler such a context.
+type looker struct {
+	goroutine goroutine.ID
+	deadline  time.Time // the earliest one of its contexts
 }
 
 // get returns *T. scope is the caller's context, request that of the whole request.
@@ -35,10 +42,31 @@ func (l *live) get(c *core, scope, request context.Context) any {
 		l.makeFresh(c)
 	}
 	l.used = true
-	if at, ok := scope.Deadline(); ok && at.After(l.deadline) && scope.Done() != request.Done() {
-		l.deadline, l.goroutine = at, goroutine.ID()
+	if at, ok := scope.Deadline(); ok && scope.Done() != request.Done() {
+		l.noteLooker(at)
 	}
 	return l.value
+}
+
+// noteTimeout notes that http.TimeoutHandler answers 503: its handler goes on, or has answered 503 itself.
+func (l *live) noteTimeout() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timedOut = true
+}
+
+// noteLooker notes the calling goroutine, also if another one has looked by the same context. mu is held.
+func (l *live) noteLooker(deadline time.Time) {
+	id := goroutine.Current()
+	for i := range l.lookers {
+		if k := &l.lookers[i]; k.goroutine == id {
+			if deadline.Before(k.deadline) {
+				k.deadline = deadline
+			}
+			return
+		}
+	}
+	l.lookers = append(l.lookers, looker{id, deadline})
 }
 
 // noteUsed notes that the request uses the session in another way than by T.
@@ -122,8 +150,11 @@ func (l *live) freshDocument(c *core) document.Document {
 func (l *live) encode(c *core, request ending, dst []byte, base document.Document) (compared, mine document.Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if request != nil && l.checkAbandoned(request) {
-		return base, mine, errAbandoned
+	if request != nil && l.abandoned == nil {
+		l.abandoned = l.checkAbandoned(c, request) // it stays abandoned, also if the handler ends later
+	}
+	if request != nil && l.abandoned != nil {
+		return base, mine, fmt.Errorf("%w: %w", errAbandoned, l.abandoned)
 	}
 	if l.value == nil {
 		l.makeFresh(c)
@@ -141,23 +172,46 @@ func (l *live) encode(c *core, request ending, dst []byte, base document.Documen
 
 var errAbandoned = errors.New("sessions: the handler goes on without its response")
 
-// isAbandoned tells whether the context in which *T was handed out is over while the goroutine that asked for
-// it may still run: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a
-// data race, and with a map in T the end of the process. If the same goroutine answers, it is its own deadline
-// that has passed, and nobody changes T. An abandoned T stays abandoned, also if it is looked at later.
-func (l *live) isAbandoned(request ending) bool {
+// isAbandoned tells whether T is abandoned as of now.
+func (l *live) isAbandoned(c *core, request ending) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.checkAbandoned(request)
+	return l.abandoned != nil || l.checkAbandoned(c, request) != nil
 }
 
 // An ending is the context of a request, as far as its end is concerned.
 type ending interface{ Err() error }
 
-// checkAbandoned is isAbandoned. mu is held.
-func (l *live) checkAbandoned(request ending) bool {
-	if !l.deadline.IsZero() && (!time.Now().Before(l.deadline) || request.Err() != nil) {
-		l.abandoned = l.abandoned || l.goroutine != goroutine.ID()
+// checkAbandoned returns how the context has ended in which *T was handed out to another goroutine that still runs,
+// or nil: http.TimeoutHandler answers for its handler and lets it go on. Encoding T then would be a data race, and with
+// a map in T the end of the process. If the same goroutine answers, it is its own deadline that has passed, and nobody
+// changes T. A goroutine that has ended, a helper of the handler's say, is forgotten. Where http.TimeoutHandler says that
+// it has given up, nobody looks whether its handler has ended since. mu is held, but not while goroutines are looked at.
+func (l *live) checkAbandoned(c *core, request ending) error {
+	if len(l.lookers) == 0 {
+		return nil
 	}
-	return l.abandoned
+	self := goroutine.Current()
+	for {
+		end := request.Err()
+		var others []goroutine.ID
+		for _, k := range l.lookers {
+			if k.goroutine != self && (end != nil || !time.Now().Before(k.deadline)) {
+				others = append(others, k.goroutine)
+			}
+		}
+		if others == nil {
+			return nil
+		}
+		running := l.timedOut
+		if !running {
+			l.mu.Unlock()
+			running = c.goroutines.Running(others)
+			l.mu.Lock()
+		}
+		if running {
+			return cmp.Or(end, context.DeadlineExceeded)
+		}
+		l.lookers = slices.DeleteFunc(l.lookers, func(k looker) bool { return slices.Contains(others, k.goroutine) })
+	}
 }

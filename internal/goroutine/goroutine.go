@@ -1,15 +1,126 @@
-// Package goroutine tells goroutines apart.
+// Package goroutine tells goroutines apart, and tells which of them have ended.
 package goroutine
 
 import (
 	"bytes"
 	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// ID returns the name of the calling goroutine, such as "goroutine 18". It reads the stack trace, which takes
-// microseconds.
-func ID() string {
+// An ID is the number of a goroutine. No other one in the process ever has it.
+type ID uint64
+
+// Current returns the ID of the calling goroutine. It reads the stack trace, which takes microseconds.
+func Current() ID {
 	var buf [64]byte
-	id, _, _ := bytes.Cut(buf[:runtime.Stack(buf[:], false)], []byte(" ["))
-	return string(id)
+	id, _, _ := parse(buf[:runtime.Stack(buf[:], false)])
+	return id
+}
+
+// CalledBy tells whether a function is among the callers, of whom it looks at the nearest ones.
+func CalledBy(function string) bool {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		frame, more := frames.Next()
+		if frame.Function == function {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// A Census tells which goroutines have ended. The zero value is ready for use.
+//
+// That needs the stacks of all goroutines, and the program stands still while they are written: for about 10 µs a
+// goroutine. So callers who come at the same time share one look, and the next one waits for ten times as long as
+// the last one took, or half a second.
+type Census struct {
+	begun   atomic.Uint64 // looks
+	mu      sync.Mutex
+	next    time.Time   // when the next look may begin
+	blocked map[ID]bool // the goroutines that the last look has found; nil if they were too many
+}
+
+const (
+	attempts = 2                      // looks at a goroutine that may be just about to end
+	share    = 10                     // looks take at most one part in so many of the time
+	maxWait  = 500 * time.Millisecond // before a look
+	maxSize  = 64 << 20               // of the stacks, in bytes
+	perStack = 3 << 10                // the first guess, in bytes
+)
+
+// Running tells whether one of the goroutines has not ended. It says true where it cannot know, in a program of tens of
+// thousands of goroutines. One that has said, by a channel, that it is done may need a moment to end. So one that is
+// found at work, and not waiting for something, is looked at again.
+func (c *Census) Running(ids []ID) bool {
+	for range attempts {
+		blocked := c.look()
+		if blocked == nil {
+			return true
+		}
+		if slices.ContainsFunc(ids, func(id ID) bool { return blocked[id] }) {
+			return true
+		}
+		if !slices.ContainsFunc(ids, func(id ID) bool { _, there := blocked[id]; return there }) {
+			return false
+		}
+		runtime.Gosched()
+	}
+	return true
+}
+
+// look returns the goroutines that there are, each with whether it is blocked, by a look that has begun after the call.
+func (c *Census) look() map[ID]bool {
+	before := c.begun.Load()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.begun.Load() > before {
+		return c.blocked
+	}
+	time.Sleep(min(time.Until(c.next), maxWait))
+	c.begun.Add(1)
+	began := time.Now()
+	stacks := stacks()
+	c.next = time.Now().Add(share * time.Since(began))
+	c.blocked = nil
+	if stacks != nil {
+		c.blocked = map[ID]bool{}
+		for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+			if id, state, ok := parse(stack); ok {
+				c.blocked[id] = !bytes.HasPrefix(state, []byte("run")) // running or runnable
+			}
+		}
+	}
+	return c.blocked
+}
+
+// stacks returns the stacks of all goroutines, or nil if they are too large.
+func stacks() []byte {
+	for size := perStack * (10 + runtime.NumGoroutine()); size <= maxSize; size *= 2 {
+		buf := make([]byte, size)
+		if n := runtime.Stack(buf, true); n < size {
+			return buf[:n]
+		}
+	}
+	return nil
+}
+
+// parse reads the first line of a stack: "goroutine 18 [chan receive]:". Before the bracket there may be more, by
+// GOTRACEBACK.
+func parse(stack []byte) (id ID, state []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(stack, []byte("goroutine "))
+	if !ok {
+		return 0, nil, false
+	}
+	number, rest, _ := bytes.Cut(rest, []byte(" "))
+	n, err := strconv.ParseUint(string(number), 10, 64)
+	_, state, _ = bytes.Cut(rest, []byte("["))
+	return ID(n), state, err == nil
 }

@@ -35,11 +35,12 @@ type committer struct {
 	commit func() error
 	fail   func(http.ResponseWriter)
 
-	commits, fails, interims atomic.Int32
+	commits, fails, interims, status atomic.Int32
 }
 
-func (c *committer) Commit() error {
+func (c *committer) Commit(status int) error {
 	c.commits.Add(1)
+	c.status.Store(int32(status))
 	if c.w.Started() {
 		panic("Started in Commit")
 	}

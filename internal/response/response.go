@@ -25,9 +25,10 @@ import (
 // calls them, but for Started and Err.
 type Committer interface {
 	// Commit runs before the header of the final response goes out, in the goroutine that called the Writer,
-	// and may still change the header map. An error stops the response. Commit runs once, with one exception:
-	// a Hijack or Flush that the inner writer refused has sent nothing, so the next call commits again.
-	Commit() error
+	// and may still change the header map. An error stops the response. status is the response's, 0 before a
+	// Hijack. Commit runs once, with one exception: a Hijack or Flush that the inner writer refused has sent
+	// nothing, so the next call commits again.
+	Commit(status int) error
 
 	// Reopen runs after such a refusal: the header can be changed again.
 	Reopen()
@@ -55,6 +56,7 @@ type Writer struct {
 	// outer are the headers of a body that were set before Init: an outer middleware's, such as the
 	// Content-Encoding of one that compresses.
 	outer http.Header
+	body  body
 }
 
 // The states of a Writer. They change as follows, and in no other way:
@@ -93,6 +95,28 @@ func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	return w
 }
 
+// Body returns what the handler gets as the body of a request by HTTP/1.
+func (w *Writer) Body(b io.ReadCloser) io.ReadCloser {
+	if b == nil || b == http.NoBody || isLimited(b) {
+		return b
+	}
+	w.body.ReadCloser = b
+	return &w.body
+}
+
+// closeIfTooLong has the connection closed behind the response if the body was longer than a limit. An outer Writer
+// does that for an inner one.
+func (w *Writer) closeIfTooLong() {
+	if !w.body.limited.Load() {
+		return
+	}
+	if outer, ok := w.rw.(*Writer); ok {
+		outer.body.limited.Store(true)
+		return
+	}
+	passLimit(w.rw)
+}
+
 // Finish ends a response whose handler has returned. It commits if nothing has been sent, so that the
 // response net/http then implies carries the headers, and answers 500 if a commit's panic was recovered on
 // the way here. It is not for a handler that panicked: then nothing more is to be committed.
@@ -102,7 +126,7 @@ func (w *Writer) Finish() {
 	s := w.state.Load()
 	switch {
 	case s == open && w.err == nil:
-		if w.commit() == nil {
+		if w.commit(http.StatusOK) == nil {
 			w.state.Store(sent)
 		}
 	case s == open, s == failing:
@@ -118,6 +142,7 @@ func (w *Writer) Finish() {
 func (w *Writer) Release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closeIfTooLong()
 	if s := w.state.Load(); s == open || s == failing {
 		w.state.Store(sent)
 	}
@@ -160,7 +185,7 @@ func (w *Writer) Header() http.Header {
 func (w *Writer) WriteHeader(code int) {
 	if code >= 100 && code < 200 && code != http.StatusSwitchingProtocols {
 		w.interim(code)
-	} else if w.enter() == nil {
+	} else if w.enter(code) == nil {
 		w.rw.WriteHeader(code)
 	}
 }
@@ -182,7 +207,7 @@ func (w *Writer) interim(code int) {
 }
 
 func (w *Writer) Write(p []byte) (int, error) {
-	if err := w.enter(); err != nil {
+	if err := w.enter(http.StatusOK); err != nil {
 		return 0, err
 	}
 	return w.rw.Write(p)
@@ -190,7 +215,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // WriteString uses the inner writer's own, if it has one.
 func (w *Writer) WriteString(s string) (int, error) {
-	if err := w.enter(); err != nil {
+	if err := w.enter(http.StatusOK); err != nil {
 		return 0, err
 	}
 	return io.WriteString(w.rw, s)
@@ -209,7 +234,7 @@ func (w *Writer) ReadFrom(src io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-	if err := w.enter(); err != nil {
+	if err := w.enter(http.StatusOK); err != nil {
 		return n, err
 	}
 	rest, err := io.Copy(w.rw, src)
@@ -222,7 +247,7 @@ func (w *Writer) Flush() { _ = w.FlushError() }
 // FlushError commits and sends what was written. If the inner writer cannot flush, the error is
 // [http.ErrNotSupported] and the response is still open.
 func (w *Writer) FlushError() error {
-	return w.afterCommit(func() (uint32, error) {
+	return w.afterCommit(http.StatusOK, func() (uint32, error) {
 		err := http.NewResponseController(w.rw).Flush()
 		if errors.Is(err, http.ErrNotSupported) {
 			return open, err
@@ -234,7 +259,7 @@ func (w *Writer) FlushError() error {
 // Hijack commits and gives the connection to the handler. If the commit fails, the error response is sent
 // instead. If the inner writer refuses, nothing has been sent, and the handler can answer in another way.
 func (w *Writer) Hijack() (conn net.Conn, buf *bufio.ReadWriter, err error) {
-	err = w.afterCommit(func() (uint32, error) {
+	err = w.afterCommit(0, func() (uint32, error) {
 		var err error
 		if conn, buf, err = http.NewResponseController(w.rw).Hijack(); err != nil {
 			return open, err
@@ -253,23 +278,23 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 }
 
 // enter commits, if the response is open, for a method that then sends the header in any case.
-func (w *Writer) enter() error {
+func (w *Writer) enter(status int) error {
 	if w.state.Load() == sent {
 		return nil
 	}
-	return w.afterCommit(func() (uint32, error) { return sent, nil })
+	return w.afterCommit(status, func() (uint32, error) { return sent, nil })
 }
 
 // afterCommit commits, if the response is open, and then calls pass. That passes a call on to rw and returns
 // the state which the response has then: open if rw refused the call and has sent nothing. If the commit
 // fails or has failed before, pass is not called.
-func (w *Writer) afterCommit(pass func() (uint32, error)) error {
+func (w *Writer) afterCommit(status int, pass func() (uint32, error)) error {
 	if err := w.Err(); err != nil { // asked without the lock: Fail runs with it and may call a method of w
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.commit(); err != nil {
+	if err := w.commit(status); err != nil {
 		return err
 	}
 	before := w.state.Load()
@@ -289,15 +314,16 @@ func (w *Writer) afterCommit(pass func() (uint32, error)) error {
 //
 // On success the state stays open, because only the caller knows whether the header is then sent. After a
 // Commit or Fail that panicked err is set, so neither runs a second time.
-func (w *Writer) commit() error {
+func (w *Writer) commit(status int) error {
 	if w.state.Load() != open {
 		return w.Err()
 	}
 	if w.err != nil {
 		return w.err
 	}
+	w.closeIfTooLong()
 	w.err = errPanicked
-	if w.err = w.c.Commit(); w.err != nil {
+	if w.err = w.c.Commit(status); w.err != nil {
 		w.state.Store(failing)
 		a := &answer{header: w.strip()}
 		w.c.Fail(a, w.err)

@@ -16,7 +16,7 @@ func (d discard) WriteHeader(int)             {}
 
 type nothing struct{}
 
-func (nothing) Commit() error                   { return nil }
+func (nothing) Commit(int) error                { return nil }
 func (nothing) Fail(http.ResponseWriter, error) {}
 func (nothing) Reopen()                         {}
 func (nothing) Interim(http.Header) func()      { return nil }

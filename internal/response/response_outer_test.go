@@ -72,7 +72,7 @@ func TestOuterHeaders(t *testing.T) {
 		})
 	}
 	for desc, fail := range map[string]func(w http.ResponseWriter){
-		"http.Error": func(w http.ResponseWriter) { http.Error(w, "save failed", 503) },
+		"http.Error": func(w http.ResponseWriter) { http.Error(w, "save failed", http.StatusServiceUnavailable) },
 		"a Content-Length": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "12")
 			w.WriteHeader(503)

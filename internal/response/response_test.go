@@ -64,6 +64,9 @@ func TestDoors(t *testing.T) {
 					if n := c.commits.Load(); n != 1 {
 						t.Errorf("%d commits, want 1", n)
 					}
+					if n := c.status.Load(); int(n) != tc.status {
+						t.Errorf("status %d in Commit", n)
+					}
 					if c.w.Err() != nil || c.fails.Load() != 0 {
 						t.Errorf("failed: %v", c.w.Err())
 					}

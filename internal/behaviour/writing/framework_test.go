@@ -49,7 +49,7 @@ func TestFrameworkThatAnswersLater(t *testing.T) {
 			if r == nil {
 				t.Error("ErrorHandler without a request")
 			}
-			http.Error(w, "not saved", 503)
+			http.Error(w, "not saved", http.StatusServiceUnavailable)
 		}})
 	}
 	for _, value := range []any{boom, http.ErrAbortHandler} {

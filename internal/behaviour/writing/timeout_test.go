@@ -94,6 +94,8 @@ func TestTimeoutHandlerInside(t *testing.T) {
 		hangUp(t, a.Browser().As(token), started)
 		<-over
 		a.WantCalls(t, "it", "Load")
+		a.Server().Close()
+		wantLateChanges(t, a, context.Canceled)
 	})
 
 	kit.EachVia(t, "W12 inside, after its deadline: T is left alone though middleware around it looks at the session once more", func(t *testing.T, via kit.Via) {
@@ -160,6 +162,9 @@ func TestTimeoutHandlerInside(t *testing.T) {
 			return context.WithTimeout(ctx, time.Microsecond)
 		},
 		"no deadline": context.WithCancel,
+		"a deadline that the request's end does not move": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+		},
 	} {
 		t.Run("W12 inside, after its deadline: T is left alone though a helper looked under a context with "+name, func(t *testing.T) {
 			a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
@@ -349,25 +354,19 @@ func TestFirstLookDuringTheAnswer(t *testing.T) {
 			rounds = 200
 		}
 		for range rounds {
-			var late sync.WaitGroup
-			kit.Serve(handler(a, func(w http.ResponseWriter, r *http.Request, _ *kit.Session) {
-				ctx, cancel := context.WithDeadline(r.Context(), time.Now().Add(-time.Second))
-				defer cancel()
-				begun, yields := make(chan struct{}), rand.IntN(60)
-				late.Go(func() {
-					close(begun)
-					for range yields {
-						runtime.Gosched()
-					}
-					s := a.FromContext(ctx)
-					for range 50 {
-						s.Prefs["late"]++
-					}
-				})
-				<-begun
-				w.WriteHeader(200)
-			}), kit.With(token, "/"))
-			late.Wait()
+			over, yields := make(chan struct{}), rand.IntN(60)
+			inside := http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				defer close(over)
+				for range yields {
+					runtime.Gosched()
+				}
+				s := a.FromContext(r.Context())
+				for range 50 {
+					s.Prefs["late"]++
+				}
+			}), time.Nanosecond, "")
+			kit.Serve(handler(a, func(w http.ResponseWriter, r *http.Request, _ *kit.Session) { inside.ServeHTTP(w, r) }), kit.With(token, "/"))
+			<-over
 		}
 	})
 }

@@ -2,6 +2,8 @@ package writing_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -122,4 +124,113 @@ func TestUpload(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestPathValue(t *testing.T) {
+	t.Parallel()
+	patterns := map[string]struct{ path, a, rest string }{
+		"GET /x/{a}":               {"/x/7", "7", ""},
+		"/x/{a}/y/{rest...}":       {"/x/7%2F8/y/b/c", "7/8", "b/c"},
+		"example.com/{a}/z/{$}":    {"/7/z/", "7", ""},
+		"/w/{rest...}":             {"/w/", "", ""},
+		"/none":                    {"/none", "", ""},
+		"POST /only/{a}":           {"/only/1", "", ""}, // 405
+		"/{a}/mine/{rest}/{other}": {"/1/mine/2/3", "1", "2"},
+	}
+	for pattern, want := range patterns {
+		for desc, cfg := range map[string]sessions.Config{"served": {}, "skipped": {Skip: func(*http.Request) bool { return true }}} {
+			t.Run("W11 outer middleware sees the values of "+pattern+" as without Handler, "+desc, func(t *testing.T) {
+				a := kit.NewApp(t, kit.InProcess, kit.Memory(), cfg)
+				mux := http.NewServeMux()
+				mux.HandleFunc(pattern, func(_ http.ResponseWriter, r *http.Request) { r.SetPathValue("set", "by the handler") })
+				bare, got := kit.With("", want.path), kit.With("", want.path)
+				kit.Serve(mux, bare)
+				kit.Serve(a.Manager.Handler(mux), got)
+				if bare.PathValue("a") != want.a || bare.PathValue("rest") != want.rest {
+					t.Fatalf("the test is wrong: %q %q", bare.PathValue("a"), bare.PathValue("rest"))
+				}
+				for _, name := range []string{"a", "rest", "other", "$"} {
+					if got.Pattern != bare.Pattern || got.PathValue(name) != bare.PathValue(name) {
+						t.Errorf("%q: %s is %q, want %q and %q", got.Pattern, name, got.PathValue(name), bare.Pattern, bare.PathValue(name))
+					}
+				}
+			})
+		}
+	}
+
+	t.Run("W11 a mux outside keeps its own where nothing inside routes", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
+		mux := http.NewServeMux()
+		var seen string
+		h := a.Manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = r.PathValue("a") }))
+		mux.Handle("/{a}", h)
+		r := kit.With("", "/7")
+		kit.Serve(mux, r)
+		if seen != "7" || r.PathValue("a") != "7" || r.Pattern != "/{a}" {
+			t.Errorf("%q inside, %q outside, Pattern %q", seen, r.PathValue("a"), r.Pattern)
+		}
+	})
+}
+
+// Not parallel: TMPDIR is the process's.
+func TestClonedRequest(t *testing.T) {
+	for desc, clone := range map[string]func(r *http.Request) *http.Request{
+		"Clone":       func(r *http.Request) *http.Request { return r.Clone(r.Context()) },
+		"WithContext": func(r *http.Request) *http.Request { return r.WithContext(context.WithValue(r.Context(), t, 1)) },
+		"a copy":      func(r *http.Request) *http.Request { c := *r; return &c },
+	} {
+		for _, parsed := range []bool{false, true} {
+			kit.EachConnection(t, fmt.Sprintf("W11 middleware inside that hands on %s costs nothing more than without Handler, after parsing the form: %t", desc, parsed), func(t *testing.T, via kit.Via) {
+				dir := t.TempDir()
+				t.Setenv("TMPDIR", dir)
+				// visit uploads a file and returns what the request outside has, and how many files are left.
+				visit := func(around func(http.Handler) http.Handler, verb func(r *http.Request)) (outer *http.Request, files int) {
+					a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
+					a.Mux.HandleFunc("POST /upload/{id}", func(_ http.ResponseWriter, r *http.Request) {
+						kit.OK(t, r.ParseMultipartForm(1<<10))
+						if r.FormValue("name") != "x" || r.PathValue("id") != "7" {
+							t.Errorf("inside: %v, id %q", r.Form, r.PathValue("id"))
+						}
+						verb(r)
+					})
+					cloning := around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if parsed {
+							kit.OK(t, r.ParseMultipartForm(1<<10))
+						}
+						a.Mux.ServeHTTP(w, clone(r))
+					}))
+					seen := make(chan *http.Request, 1)
+					a.Root = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						cloning.ServeHTTP(w, r)
+						seen <- r
+					})
+					b := a.Browser()
+					b.Do(upload(t, b, 1<<20))
+					a.Server().Close()
+					left, err := os.ReadDir(dir)
+					kit.Must(t, err)
+					for _, f := range left {
+						kit.OK(t, os.Remove(dir+"/"+f.Name()))
+					}
+					return <-seen, len(left)
+				}
+				bare, bareFiles := visit(func(next http.Handler) http.Handler { return next }, func(*http.Request) {})
+				m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{})
+				got, gotFiles := visit(m.Handler, func(r *http.Request) {
+					m.FromContext(r.Context()).Views = 7
+					kit.OK(t, m.SignIn(r.Context()))
+					if m.Info(r.Context()).New {
+						t.Error("not signed in")
+					}
+				})
+				if got.Pattern != bare.Pattern || got.PathValue("id") != bare.PathValue("id") || got.Form.Get("name") != bare.Form.Get("name") || (got.MultipartForm == nil) != (bare.MultipartForm == nil) {
+					t.Errorf("outside: %q %q %v %v, want %q %q %v %v", got.Pattern, got.PathValue("id"), got.Form, got.MultipartForm != nil,
+						bare.Pattern, bare.PathValue("id"), bare.Form, bare.MultipartForm != nil)
+				}
+				if gotFiles > bareFiles {
+					t.Errorf("%d files are left, %d without Handler", gotFiles, bareFiles)
+				}
+			})
+		}
+	}
 }
