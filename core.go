@@ -12,6 +12,7 @@ import (
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
+	"github.com/typedsessions/sessions/internal/tally"
 )
 
 // core is what a Manager is except for T: everything behind it works on values as any, so that its machine code
@@ -23,6 +24,7 @@ type core struct {
 	engine  *protocol.Engine
 
 	zero   document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
+	lines  tally.Tally       // of the log
 	warned atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
 }
 

@@ -65,6 +65,11 @@ func (s *Session) loadToken(ctx context.Context, token string, touch time.Durati
 	key := e.Layout.Key(e.Realm, token)
 	raw, left, err := e.store.Load(ctx, s.app, key, touch)
 	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			if n := e.unknown.add(); n > 0 {
+				s.app.Notice(Notice{Kind: ManyUnknown, Count: n})
+			}
+		}
 		return false, unlessMissing(err)
 	}
 	rec, valid, err := s.read(ctx, key, raw)
