@@ -39,6 +39,7 @@ type RedisStore struct {
 	slots    chan struct{} // nil where rdb keeps deadlines itself
 
 	deadlines deadline.Source // for the client that does
+	topology  topology        // for a cluster's client
 	invalid   error
 }
 
@@ -92,6 +93,7 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s.deadlines.Timeout = s.timeout
 	if !keepsDeadlines(rdb) {
 		s.slots = make(chan struct{}, maxRedisWaits)
+		s.topology.init(rdb)
 	}
 	return s
 }
@@ -244,7 +246,9 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, op func(context.Co
 			ctx, cancel = context.WithTimeout(ctx, s.timeout)
 			defer cancel()
 		}
+		began := time.Now()
 		result, err = waitFor(ctx, s.slots, op)
+		s.topology.noteError(err, began, s.timeout)
 	}
 	if err = redisError(ctx, err); err != nil {
 		var none R
