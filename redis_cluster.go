@@ -14,11 +14,12 @@ import (
 // By itself a ClusterClient looks once a minute, and when a node redirects it. A node that has died redirects
 // nobody, so the client would ask it for up to a minute after a replica has taken over.
 type topology struct {
-	client  clusterClient // nil if the store's client is none
+	client clusterClient // nil if the store's client is none
+	looks  chan struct{} // those that wait for a node
+
 	mu      sync.Mutex
 	until   time.Time // when to stop
 	running bool
-	looks   chan struct{} // those that wait for a node
 }
 
 // clusterClient is [redis.ClusterClient], whose ForEachMaster looks first. Its ReloadState has one look at a time: if
@@ -29,27 +30,28 @@ type clusterClient interface {
 
 const (
 	topologyInterval = 250 * time.Millisecond // between two looks
+	topologyTime     = 4 * time.Second        // to go on after the last error, and for one look
 	maxTopologyLooks = 8                      // at once
 )
 
 func (t *topology) init(rdb redis.UniversalClient) {
-	t.client, _ = rdb.(clusterClient)
-	t.looks = make(chan struct{}, maxTopologyLooks)
+	if c, ok := rdb.(clusterClient); ok {
+		t.client, t.looks = c, make(chan struct{}, maxTopologyLooks)
+	}
 }
 
 // noteError is called with the error of each operation and does not wait. An operation that was given up early,
 // because its caller had little time left, tells nothing.
 func (t *topology) noteError(err error, began time.Time, timeout time.Duration) {
-	now := time.Now()
-	if t.client == nil || !mayBeGone(err) || errors.Is(err, context.DeadlineExceeded) && now.Sub(began) < timeout/4 {
+	if t.client == nil || !mayBeGone(err) || errors.Is(err, context.DeadlineExceeded) && time.Since(began) < timeout/4 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.until = now.Add(2 * timeout)
+	t.until = time.Now().Add(topologyTime)
 	if !t.running {
 		t.running = true
-		go t.run(timeout)
+		go t.run()
 	}
 }
 
@@ -64,13 +66,13 @@ func mayBeGone(err error) bool {
 
 // run looks until the time is up. A look may ask the very node that does not answer, so the next one does not wait
 // for it.
-func (t *topology) run(timeout time.Duration) {
+func (t *topology) run() {
 	for t.goOn() {
 		select {
 		case t.looks <- struct{}{}:
 			go func() {
 				defer func() { <-t.looks }()
-				ctx, cancel := context.WithTimeout(context.Background(), timeout)
+				ctx, cancel := context.WithTimeout(context.Background(), topologyTime)
 				defer cancel()
 				_ = t.client.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
 			}()

@@ -27,8 +27,8 @@ type Cluster struct {
 }
 
 // StartCluster runs that many masters, each with an equal share of the slots,
-// and waits until every one of them sees the whole. A master that is gone for a
-// second has failed. With -short it skips t.
+// and waits until every one of them sees the whole. A master that is gone for two
+// seconds has failed. With -short it skips t.
 func StartCluster(t testing.TB, masters int) *Cluster {
 	t.Helper()
 	skipIfShort(t)
@@ -92,7 +92,7 @@ func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
 
 func (c *Cluster) start(t testing.TB) *Server {
 	t.Helper()
-	node := Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "1000", copyAtOnce, "0")
+	node := Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000", copyAtOnce, "0")
 	c.Nodes = append(c.Nodes, node)
 	return node
 }
