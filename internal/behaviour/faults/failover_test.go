@@ -250,7 +250,7 @@ func TestSlotMoves(t *testing.T) {
 // What is not answered makes a cluster's client look which master has which slots, without anybody's waiting for it.
 func TestTopologyLooks(t *testing.T) {
 	t.Parallel()
-	// open is a store on a cluster of one node, and counts how often its client has looked.
+	// open is a store on a cluster of one node, and counts how often its client looks after the first time.
 	open := func(t *testing.T, addr string, timeout time.Duration) (*sessions.RedisStore, *atomic.Int32) {
 		looks := &atomic.Int32{}
 		rdb := redis.NewClusterClient(&redis.ClusterOptions{MaxRedirects: -1, ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
@@ -258,6 +258,8 @@ func TestTopologyLooks(t *testing.T) {
 			return []redis.ClusterSlot{{End: 16383, Nodes: []redis.ClusterNode{{Addr: addr}}}}, nil
 		}})
 		t.Cleanup(func() { rdb.Close() })
+		kit.Must(t, rdb.ForEachMaster(t.Context(), func(context.Context, *redis.Client) error { return nil }))
+		looks.Store(0)
 		return sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: timeout}), looks
 	}
 	load := func(t *testing.T, s *sessions.RedisStore, ctx context.Context) {
@@ -280,13 +282,9 @@ func TestTopologyLooks(t *testing.T) {
 				}
 				all.Wait()
 			}
-			// Each second has four, and one more began it. The client's first look is before all.
-			most := int32(time.Since(start)/(250*time.Millisecond)) + 2
-			if n := looks.Load(); n < 3 || n > most {
-				t.Errorf("%d looks in %v, want at most %d", n, time.Since(start), most)
-			}
-			if n := looks.Load(); time.Since(start) < time.Second {
-				t.Errorf("%d looks in %v: the test is too short", n, time.Since(start))
+			most := int32(time.Since(start)/(250*time.Millisecond)) + 1
+			if n := looks.Load(); n < 2 || n > most {
+				t.Errorf("%d looks in %v, want two or more and at most %d", n, time.Since(start), most)
 			}
 		})
 	}
@@ -305,8 +303,8 @@ func TestTopologyLooks(t *testing.T) {
 			for range 100 {
 				load(t, s, t.Context())
 			}
-			if n := looks.Load(); n != 1 {
-				t.Errorf("%d looks, want the client's first alone", n)
+			if n := looks.Load(); n > 0 {
+				t.Errorf("%d looks", n)
 			}
 		})
 	}
@@ -326,8 +324,8 @@ func TestTopologyLooks(t *testing.T) {
 			}
 			cancel()
 		}
-		if n := looks.Load(); n > 1 {
-			t.Errorf("%d looks, want the client's first alone", n)
+		if n := looks.Load(); n > 0 {
+			t.Errorf("%d looks", n)
 		}
 	})
 }
