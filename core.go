@@ -25,7 +25,7 @@ type core struct {
 	engine  *protocol.Engine
 
 	zero   document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
-	told   tally.Tally       // the log lines of events that come with every request of a kind
+	lines  tally.Tally       // of the log
 	warned atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
 
 	goroutines goroutine.Census

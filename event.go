@@ -3,6 +3,8 @@ package sessions
 import (
 	"fmt"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/protocol"
 )
 
 // Info is what is known about a session besides T. It may be logged and shown.
@@ -28,13 +30,14 @@ type Info struct {
 // An Event tells [Config].OnEvent what happened to a session.
 type Event struct {
 	Kind     EventKind
-	Session  Info          // as far as it is known
-	Op       string        // load, commit, or the verb in lower case
-	Duration time.Duration // of Op so far, the store's answers included
-	Fields   []string      // of EventMerged and EventConflict: names as the codec writes them, never values
-	Err      error         // the error behind the event, if any
-	first    bool          // of an outage: the one to log
-	route    string        // method and pattern, where the log tells them
+	Session  Info             // as far as it is known
+	Op       string           // load, commit, or the verb in lower case
+	Duration time.Duration    // of Op so far, the store's answers included
+	Fields   []string         // of EventMerged and EventConflict: names as the codec writes them, never values
+	Count    int              // of EventUnknownTokens: since the last one
+	Err      error            // the error behind the event, if any
+	outage   *protocol.Outage // of EventUnavailable and EventRecovered, for the log
+	route    string           // method and pattern, where the log tells them
 }
 
 // EventKind is the kind of an [Event].
@@ -55,12 +58,15 @@ const (
 	EventUndecodable  // a stored record cannot be read; it is left as it is
 	EventTwoSessions  // a request carried two valid sessions; neither was used
 	EventUnavailable  // the store did not answer
-	EventRecovered    // the store answers again
+	EventRecovered    // the store answers again: ten seconds or longer after it last failed for one cause
 	EventTouchSkipped // the store could read but not restart the idle expiry
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
 	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
+	// EventUnknownTokens tells that at least a hundred tokens within a minute were well-formed and found nowhere: somebody
+	// guesses, or the store has lost its records. There is one a minute at most, with the Count.
+	EventUnknownTokens
 
 	eventInsecure // for the log alone
 )
@@ -73,6 +79,7 @@ var eventNames = [...]string{
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
 	EventLateChange: "late change", EventUndelivered: "undelivered", EventWithheld: "withheld",
+	EventUnknownTokens: "unknown tokens",
 }
 
 // String returns the kind in lower-case words.

@@ -2,7 +2,9 @@ package sessions
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
@@ -25,7 +27,7 @@ type logLine struct {
 }
 
 var logLines = map[EventKind]logLine{
-	EventUnavailable: {slog.LevelError, "the store is unavailable"}, // the first one of an outage
+	EventUnavailable: {slog.LevelError, "the store is unavailable"},
 	EventRecovered:   {slog.LevelInfo, "the store answers again"},
 	EventUndecodable: {slog.LevelWarn, "a stored session cannot be read and was left as it is"},
 	EventTwoSessions: {slog.LevelWarn, "a request carried two valid sessions; neither was used"},
@@ -33,32 +35,42 @@ var logLines = map[EventKind]logLine{
 	EventLateChange:  {slog.LevelWarn, "a session was changed too late to be saved: call Save before the response begins"},
 	EventUndelivered: {slog.LevelInfo, "a response with a new session token may not have arrived"},
 	EventWithheld:    {slog.LevelWarn, "nothing was stored for a cross-site request without the cookie, because a new session would replace the one whose cookie the browser may have withheld: call SignIn or Save to store it, or Skip the route"},
+
+	EventUnknownTokens: {slog.LevelWarn, "many unknown tokens within a minute: somebody guesses, or the store has lost its records"},
 }
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
-// report logs an event if its error reaches no caller, and calls the hook.
+// report logs an event if its error reaches no caller, and calls the hook, which gets each one.
 func (m *core) report(ctx context.Context, e Event) {
 	if e.Kind == eventInsecure {
 		m.Logger.WarnContext(ctx, insecureMsg)
 		return
 	}
-	if line, ok := logLines[e.Kind]; ok && (e.Kind != EventUnavailable || e.first) {
-		m.log(ctx, e, line)
+	if line, ok := logLines[e.Kind]; ok {
+		m.log(ctx, line, e)
 	}
 	if m.OnEvent != nil {
 		m.OnEvent(ctx, e)
 	}
 }
 
-// log writes the line of an event. Of those that any site can cause by a link it writes one a minute and route.
-func (m *core) log(ctx context.Context, e Event, line logLine) {
-	repeats := 0
-	if e.Kind == EventWithheld {
-		var write bool
-		if repeats, write = m.told.Note(e.route); !write {
-			return
-		}
+// log writes the line of an event, unless it repeats another one. An outage is told at its beginning and its end.
+func (m *core) log(ctx context.Context, line logLine, e Event) {
+	var outage protocol.Outage
+	if e.outage != nil {
+		outage = *e.outage
+	}
+	repeats, write := outage.Repeats, true
+	switch e.Kind {
+	case EventUnavailable:
+		write = outage.First
+	case EventRecovered, EventUnknownTokens: // which do not repeat
+	default:
+		repeats, write = m.lines.Note(strings.Join([]string{e.Kind.String(), e.Op, e.route, classOf(e.Err)}, "\x00"))
+	}
+	if !write {
+		return
 	}
 	id := e.Session.ID
 	if m.engine.IDOf != nil && id != "" {
@@ -68,11 +80,32 @@ func (m *core) log(ctx context.Context, e Event, line logLine) {
 	if e.route != "" {
 		attrs = append(attrs, slog.String("route", e.route))
 	}
-	if e.Err != nil {
-		attrs = append(attrs, slog.String("err", e.Err.Error()))
+	if outage.Cause != "" {
+		attrs = append(attrs, slog.String("cause", outage.Cause))
+	}
+	if e.Kind == EventRecovered {
+		attrs = append(attrs, slog.Duration("lasted", outage.Lasted))
 	}
 	if repeats > 0 {
 		attrs = append(attrs, slog.Int("repeats", repeats))
 	}
+	if e.Count > 0 {
+		attrs = append(attrs, slog.Int("count", e.Count))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("err", e.Err.Error()))
+	}
 	m.Logger.LogAttrs(ctx, line.level, "sessions: "+line.msg, attrs...)
+}
+
+// classOf is what errors of one kind have in common: without the session's ID, sizes and the like.
+func classOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if broken, ok := errors.AsType[*DecodeError](err); ok {
+		return broken.Path
+	}
+	parts := strings.SplitN(err.Error(), ": ", 3)
+	return strings.Join(parts[:min(len(parts), 2)], ": ")
 }

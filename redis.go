@@ -46,6 +46,7 @@ type RedisStore struct {
 	slots    chan struct{} // nil where rdb keeps deadlines itself
 
 	deadlines deadline.Source // for the client that does
+	topology  topology        // for a cluster's client
 	invalid   error
 }
 
@@ -101,6 +102,7 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s.send = redisSender{rdb: rdb, retries: clientRetries(rdb), once: true, timeout: s.timeout, dial: new(atomic.Pointer[dialFailure])}
 	if !keepsDeadlines(rdb) {
 		s.slots = make(chan struct{}, maxRedisWaits)
+		s.topology.init(rdb)
 	}
 	return s
 }
@@ -206,7 +208,9 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op
 			ctx, cancel = context.WithTimeout(ctx, s.timeout)
 			defer cancel()
 		}
+		began := time.Now()
 		result, err = waitFor(ctx, s, kind, op)
+		s.topology.noteError(err, began, s.timeout)
 	}
 	if err != nil {
 		var none R

@@ -168,7 +168,7 @@ func (s *session) addRouteEvent(kind EventKind, err error) {
 func (s *session) Notice(n protocol.Notice) {
 	s.addEvent(noticeEvents[n.Kind], n.Err)
 	e := &s.events[len(s.events)-1]
-	e.first = n.First
+	e.outage, e.Count = n.Outage, n.Count
 	if n.Record != nil {
 		e.Session = s.core.infoOf(n.Record)
 	}
@@ -178,6 +178,7 @@ var noticeEvents = [...]EventKind{
 	protocol.Unavailable: EventUnavailable, protocol.Recovered: EventRecovered, protocol.Expired: EventExpired,
 	protocol.Undecodable: EventUndecodable, protocol.TwoSessions: EventTwoSessions, protocol.TouchSkipped: EventTouchSkipped,
 	protocol.Gone: EventGone, protocol.OutOfTime: EventConflict,
+	protocol.ManyUnknown: EventUnknownTokens,
 }
 
 // Decode implements [protocol.Application]: it decodes T and keeps it for Adopt.

@@ -59,8 +59,8 @@ func TestCirclesAreFound(t *testing.T) {
 func TestRootIsSmall(t *testing.T) {
 	root := filepath.Join("..", "..")
 	sources := sourceFiles(t, root)
-	if n := len(sources); n > 36 {
-		t.Errorf("%d source files in the root, want at most 36", n)
+	if n := len(sources); n > 38 {
+		t.Errorf("%d source files in the root, want at most 38", n)
 	}
 	tests, err := filepath.Glob(filepath.Join(root, "*_test.go"))
 	if err != nil {

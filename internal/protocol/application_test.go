@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -34,15 +35,23 @@ func (a *application) Adopt() { a.adopted = a.decoded }
 var kinds = map[protocol.NoticeKind]string{
 	protocol.Unavailable: "Unavailable", protocol.Recovered: "Recovered", protocol.Expired: "Expired",
 	protocol.Undecodable: "Undecodable", protocol.TwoSessions: "TwoSessions", protocol.TouchSkipped: "TouchSkipped",
-	protocol.Gone: "Gone", protocol.OutOfTime: "OutOfTime",
+	protocol.Gone: "Gone", protocol.OutOfTime: "OutOfTime", protocol.ManyUnknown: "ManyUnknown",
 }
 
 func (a *application) Notice(n protocol.Notice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	text := kinds[n.Kind]
-	if n.First {
+	if o := n.Outage; o != nil && o.First {
 		text += " first"
+	} else if n.Kind == protocol.Recovered {
+		text += " from " + o.Cause
+		if o.Repeats > 0 {
+			text += fmt.Sprint(", ", o.Repeats, " more in ", o.Lasted)
+		}
+	}
+	if n.Count > 0 {
+		text += fmt.Sprint(" ", n.Count)
 	}
 	if n.Record != nil {
 		text += " " + string(n.Record.ID)

@@ -55,6 +55,7 @@ type Engine struct {
 	Config
 	store      monitoredStore
 	queue      queue.Queue
+	unknown    unknownTokens
 	writeCount atomic.Uint64 // for names of writes
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -11,26 +13,27 @@ import (
 // A monitoredStore notes when the store ceases to answer and when it answers again, and makes a timeout the
 // error that callers know.
 //
-// What an answer tells depends on the kind of call. A server that is full, or cannot save to its disk, still
-// answers reads, and a full one also deletes: that does not end an outage of writes. Otherwise
-// each request would begin another one.
+// There is one outage for each cause. A store may fail for one key and answer for the others, a dead shard or a
+// key of another type, so one answer ends nothing: an outage has ended when its cause has not come for quietTime
+// and then a call is answered. Otherwise each such key would begin and end an outage with each request.
 type monitoredStore struct {
 	store Store
-	state atomic.Int32
+	open  atomic.Int32 // the number of outages, so that a store that answers needs no lock
+
+	mu      sync.Mutex
+	outages map[string]*outage // by cause
 }
 
-// The states of a monitoredStore. They change with what a call returns:
-//
-//	answering, refusing → silent      no answer to a read
-//	answering           → refusing    no answer to a write or a deletion
-//	refusing            → answering   an answer to a write
-//	silent              → answering   an answer to any call
-//
-// An outage lasts from when the state ceases to be answering until it is answering again.
+// An outage is one that has not ended.
+type outage struct {
+	began, last time.Time // its first and its last failed call
+	repeats     int       // the failed calls after the first
+	reads       bool      // reads have failed
+}
+
 const (
-	answering int32 = iota
-	refusing        // it refuses writes, and perhaps deletions
-	silent          // it does not answer reads either
+	quietTime  = 10 * time.Second
+	maxOutages = 16 // at once; further causes are one
 )
 
 // A callKind is the kind of a call to the store.
@@ -65,7 +68,7 @@ func (m *monitoredStore) Delete(ctx context.Context, app Application, key string
 	return m.noteAnswer(app, deleting, m.store.Delete(ctx, key))
 }
 
-// noteAnswer changes the state by what a call has returned, and returns the error for the caller.
+// noteAnswer notes what a call has returned, and returns the error for the caller.
 func (m *monitoredStore) noteAnswer(app Application, kind callKind, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -75,25 +78,67 @@ func (m *monitoredStore) noteAnswer(app Application, kind callKind, err error) e
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	default:
-		state := m.state.Load()
-		ended := state == silent || state == refusing && kind == storing
-		if ended && m.state.CompareAndSwap(state, answering) {
-			app.Notice(Notice{Kind: Recovered})
+		if m.open.Load() > 0 {
+			for _, o := range m.ended(kind) {
+				app.Notice(Notice{Kind: Recovered, Outage: o})
+			}
 		}
 		return err
 	}
-	if kind == reading {
-		first := m.state.Swap(silent) == answering
-		app.Notice(Notice{Kind: Unavailable, Err: err, First: first})
-	} else {
-		m.noteUnavailable(app, err)
-	}
+	app.Notice(Notice{Kind: Unavailable, Err: err, Outage: m.failed(kind, causeOf(err))})
 	return err
 }
 
-// noteUnavailable notes that a write or a deletion was not answered, or not sent because the write of another
-// request was not answered.
-func (m *monitoredStore) noteUnavailable(app Application, err error) {
-	first := m.state.CompareAndSwap(answering, refusing)
-	app.Notice(Notice{Kind: Unavailable, Err: err, First: first})
+// failed notes a failed call and returns its outage.
+func (m *monitoredStore) failed(kind callKind, cause string) *Outage {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, known := m.outages[cause]
+	if !known && len(m.outages) >= maxOutages-1 {
+		cause = "other"
+		o, known = m.outages[cause]
+	}
+	if !known {
+		o = &outage{began: now}
+		if m.outages == nil {
+			m.outages = map[string]*outage{}
+		}
+		m.outages[cause] = o
+		m.open.Add(1)
+	} else {
+		o.repeats++
+	}
+	o.last, o.reads = now, o.reads || kind == reading
+	return &Outage{Cause: cause, First: !known}
+}
+
+// ended returns the outages that an answer to a call of this kind has ended.
+//
+// What an answer tells depends on the kind. A server that is full, or read-only, or without its replicas still
+// answers reads, and a full one also deletes: that does not end an outage of writes.
+func (m *monitoredStore) ended(kind callKind) (ended []*Outage) {
+	now := time.Now()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for cause, o := range m.outages {
+		if now.Sub(o.last) >= quietTime && (o.reads || kind == storing) {
+			ended = append(ended, &Outage{Cause: cause, Repeats: o.repeats, Lasted: o.last.Sub(o.began)})
+			delete(m.outages, cause)
+			m.open.Add(-1)
+		}
+	}
+	return ended
+}
+
+// causeOf is the class of an error: the word in capitals with which a Redis server begins its answer (OOM,
+// CLUSTERDOWN), wherever it stands in the text, or else that there was no answer.
+func causeOf(err error) string {
+	for part := range strings.SplitSeq(err.Error(), ": ") {
+		word, _, _ := strings.Cut(part, " ")
+		if len(word) > 2 && word != "EOF" && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+			return word
+		}
+	}
+	return "no answer"
 }

@@ -55,8 +55,21 @@ type Notice struct {
 	Err  error
 	// Record is the record that it is about; nil if that is the Session's.
 	Record *record.Record
-	// First says that an outage has begun.
+	// Outage is the one that an Unavailable or a Recovered is about; nil if another request's call has told it.
+	Outage *Outage
+	// Count is how many tokens a ManyUnknown is about.
+	Count int
+}
+
+// An Outage is the time in which a store fails for one cause.
+type Outage struct {
+	Cause string // in a word or two
+	// First says that this notice is its beginning.
 	First bool
+	// Repeats are the calls that have failed after the first, and Lasted is how long after it the last one
+	// did. They are told at its end.
+	Repeats int
+	Lasted  time.Duration
 }
 
 // NoticeKind is the kind of a [Notice].
@@ -73,4 +86,5 @@ const (
 	TouchSkipped // the store could read, but not restart the expiry
 	Gone         // the session has ended elsewhere
 	OutOfTime    // others kept writing until the time was up
+	ManyUnknown  // within a minute many tokens were found nowhere
 )

@@ -52,6 +52,7 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 		key := e.Layout.Key(e.Realm, t)
 		raw, _, err := e.store.Load(ctx, s.app, key, 0)
 		if errors.Is(err, ErrNotFound) {
+			s.noteUnknown()
 			continue
 		} else if err != nil {
 			return "", err
@@ -78,6 +79,13 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 	return "", nil
 }
 
+// noteUnknown counts a token that nothing was found for.
+func (s *Session) noteUnknown() {
+	if n := s.engine.unknown.add(); n > 0 {
+		s.app.Notice(Notice{Kind: ManyUnknown, Count: n})
+	}
+}
+
 // loadToken loads the record of one token and makes it the Session's. Whatever is wrong with the record
 // itself is reported and means that nothing was found. If the token does not say by which timeout to touch,
 // the record is touched by the timeout found in it.
@@ -100,6 +108,9 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 	for try := 1; ; try++ {
 		current, rest, err := e.store.Load(ctx, s.app, key, touch)
 		if err != nil {
+			if try == 1 && errors.Is(err, ErrNotFound) {
+				s.noteUnknown()
+			}
 			return unlessMissing(err)
 		}
 		left = rest

@@ -81,7 +81,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	case errors.Is(err, queue.ErrBusy):
 		return result, s.outOfTime()
 	case err != nil:
-		e.store.noteUnavailable(s.app, err) // of a writer before, the only error that is handed on
+		s.app.Notice(Notice{Kind: Unavailable, Err: err}) // of a writer before, the only error that is handed on
 		return result, err
 	}
 	w := pendingWrite{s: s, Change: c, began: time.Now(), name: e.writeName()}

@@ -27,7 +27,8 @@ type Cluster struct {
 }
 
 // StartCluster runs that many masters, each with an equal share of the slots,
-// and waits until every one of them sees the whole. With -short it skips t.
+// and waits until every one of them sees the whole. A master that is gone for two
+// seconds has failed. With -short it skips t.
 func StartCluster(t testing.TB, masters int) *Cluster {
 	t.Helper()
 	skipIfShort(t)
@@ -58,6 +59,28 @@ func (c *Cluster) AddReplica(t testing.TB, master int) *Server {
 	wait(t, replica, "INFO replication", "role:slave", "master_link_status:up")
 	c.wait(t)
 	return replica
+}
+
+// Move moves a slot from one node to another, key by key, and calls between after each step.
+func (c *Cluster) Move(t testing.TB, slot int64, from, to *Server, between func()) {
+	t.Helper()
+	fromID, toID := do(t, from, "CLUSTER", "MYID"), do(t, to, "CLUSTER", "MYID")
+	do(t, to, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
+	do(t, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
+	between()
+	host, port, _ := net.SplitHostPort(to.Addr)
+	for {
+		keys := do(t, from, "CLUSTER", "GETKEYSINSLOT", slot, 1).([]any)
+		if len(keys) == 0 {
+			break
+		}
+		do(t, from, "MIGRATE", host, port, keys[0], 0, 10_000)
+		between()
+	}
+	do(t, to, "CLUSTER", "SETSLOT", slot, "NODE", toID)
+	between()
+	do(t, from, "CLUSTER", "SETSLOT", slot, "NODE", toID)
+	between()
 }
 
 // Client returns a default cluster client, closed at the end of t.

@@ -1,46 +1,53 @@
-// Package tally keeps a log line that comes again and again from filling the log.
+// Package tally keeps what is told again and again from filling a log.
 package tally
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
 
-const (
-	interval  = time.Minute
-	maxKeys   = 128 // further keys share one, because part of a key may be chosen by clients
-	maxLength = 256 // of a key that is kept
-)
-
-// A Tally says which lines to write. The zero value is ready for use, by many goroutines.
+// A Tally lets one line of a kind through in a minute, and counts the others for the next one. The zero value is
+// ready for use, by several goroutines at once.
 type Tally struct {
 	mu    sync.Mutex
-	lines map[string]line
+	kinds map[string]kind
+	swept time.Time // when old kinds were last forgotten
 }
 
-type line struct {
-	written time.Time
-	left    int // lines left out since
+type kind struct {
+	written time.Time // the last line
+	repeats int       // since then
 }
 
-// Note notes a line with a key. One a minute is to be written; repeats is how many were left out before it.
-func (t *Tally) Note(key string) (repeats int, write bool) {
+const (
+	interval = time.Minute
+	maxKinds = 1000 // that are remembered
+)
+
+// Note counts a line of a kind. It says whether to write it, and then how many were not written since the last one.
+func (t *Tally) Note(name string) (repeats int, write bool) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l, ok := t.lines[key]
-	if !ok && (len(t.lines) >= maxKeys || len(key) > maxLength) {
-		key = ""
-		l, ok = t.lines[key]
+	if _, known := t.kinds[name]; !known && len(t.kinds) >= maxKinds-1 {
+		if now.Sub(t.swept) >= interval {
+			maps.DeleteFunc(t.kinds, func(_ string, k kind) bool { return now.Sub(k.written) >= interval })
+			t.swept = now
+		}
+		if len(t.kinds) >= maxKinds-1 {
+			name = "" // the last one, for all others
+		}
 	}
-	if ok && now.Sub(l.written) < interval {
-		l.left++
-		t.lines[key] = l
+	if t.kinds == nil {
+		t.kinds = map[string]kind{}
+	}
+	k := t.kinds[name]
+	if now.Sub(k.written) < interval {
+		k.repeats++
+		t.kinds[name] = k
 		return 0, false
 	}
-	if t.lines == nil {
-		t.lines = map[string]line{}
-	}
-	t.lines[key] = line{written: now}
-	return l.left, true
+	t.kinds[name] = kind{written: now}
+	return k.repeats, true
 }

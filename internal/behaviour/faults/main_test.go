@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 // The Timeout of stores whose time is measured.
 const timeout = time.Second
 
+// quiet is how long the cause of an outage has to stay away before the outage has ended.
+const quiet = 10 * time.Second
+
 // bounded is a RedisStore with that Timeout.
 func bounded(rdb redis.UniversalClient) *sessions.RedisStore {
 	return sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "session:", Timeout: timeout})
@@ -70,6 +73,14 @@ func wantUnavailable(t testing.TB, res *http.Response) {
 	}
 	if c := res.Header["Set-Cookie"]; len(c) > 0 {
 		t.Errorf("it sends a cookie: %q", c)
+	}
+}
+
+// wantLines compares the beginnings of the lines of a log.
+func wantLines(t testing.TB, got []string, want ...string) {
+	t.Helper()
+	if !slices.EqualFunc(got, want, strings.HasPrefix) {
+		t.Errorf("log %q, want %q", got, want)
 	}
 }
 

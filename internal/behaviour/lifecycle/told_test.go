@@ -66,7 +66,7 @@ func TestToldByAVerb(t *testing.T) {
 				logged++
 			}
 		}
-		if failed != want || logged != want {
+		if failed != want || logged != min(want, 1) { // the log counts a repetition, and does not write it
 			t.Errorf("the loss is told by %d events and %d log lines, want %d", failed, logged, want)
 		}
 	}

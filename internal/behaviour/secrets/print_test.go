@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -191,7 +192,7 @@ func TestNoTokenInPrint(t *testing.T) {
 
 func TestNoTokenInReports(t *testing.T) {
 	t.Parallel()
-	t.Run("X2 no token in any event, error or log line of a life with faults", func(t *testing.T) {
+	kit.Bubble(t, "X2 no token in any event, error or log line of a life with faults", func(t *testing.T) {
 		var (
 			log    kit.Log
 			events kit.Events
@@ -235,6 +236,7 @@ func TestNoTokenInReports(t *testing.T) {
 				}
 			}
 		}
+		time.Sleep(10 * time.Second) // then the outages have ended
 		// Two sessions in one request.
 		_, err := m.Load(t.Context(), live...)
 		note(err)
