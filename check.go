@@ -124,8 +124,12 @@ func (m checker) explainRefusal(err error) error {
 	var errs []error
 	for f := range m.reflected.Fields() {
 		if f.Anonymous {
-			if shape.Marshals(f.Type, "") {
-				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name", f.Type))
+			if shape.Marshals(f.Type, m.cfg.Codec.Name()) {
+				tagged := ""
+				if f.Tag != "" {
+					tagged = ", for a tag does not change that"
+				}
+				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name%s", f.Type, tagged))
 			}
 			continue
 		}
@@ -189,7 +193,7 @@ func (m checker) roundTrip() (path string, err error) {
 		v := reflect.New(m.reflected)
 		for f := range m.reflected.Fields() {
 			if f.IsExported() && (only == "" || f.Name == only) {
-				shape.Fill(v.Elem().FieldByIndex(f.Index))
+				shape.Fill(v.Elem().FieldByIndex(f.Index), m.cfg.Codec.Name())
 			}
 		}
 		first, err := m.cfg.Codec.Marshal(v.Interface())
