@@ -11,6 +11,7 @@ import (
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/jsonfields"
 	"github.com/typedsessions/sessions/internal/msgpackcheck"
+	"github.com/typedsessions/sessions/internal/shape"
 )
 
 // A Codec turns a session into bytes and back. It is safe for concurrent use:
@@ -57,8 +58,8 @@ type FieldWalker interface {
 	Walk(data []byte, field func(name, value []byte)) error
 }
 
-// withOptional finds out once what a codec can do. known are the names of T's fields, nil if T encodes itself.
-func withOptional(c Codec, known map[string]bool) *document.Codec {
+// withOptional finds out once what a codec can do. fields are those of T, nil if T encodes itself.
+func withOptional(c Codec, fields []shape.Field) *document.Codec {
 	d := &document.Codec{Encoder: c}
 	if a, ok := c.(AppendCodec); ok {
 		d.AppendMarshal = a.AppendMarshal
@@ -67,7 +68,19 @@ func withOptional(c Codec, known map[string]bool) *document.Codec {
 	if !ok {
 		return d
 	}
-	d.FieldNames = known
+	if fields != nil {
+		d.FieldNames, d.Inexact = map[string]bool{}, map[string]bool{}
+	}
+	for _, field := range fields {
+		for _, name := range []string{field.Name, field.Alias} {
+			if name != "" {
+				d.FieldNames[name] = true
+			}
+			if !field.Exact {
+				d.Inexact[name] = true
+			}
+		}
+	}
 	d.Split = func(data []byte) ([]Field, error) { return f.Split(data) }
 	d.Join = func(fields []Field) ([]byte, error) { return f.Join(fields) }
 	if w, ok := c.(FieldWalker); ok {

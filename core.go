@@ -54,7 +54,7 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 		Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
 	}
 	for i, c := range codecs {
-		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.known[i]))
+		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.fields[i]))
 	}
 	errs = append(errs, m.checkRecord(shape.fresh))
 	if err := errors.Join(errs...); err != nil {

@@ -1,5 +1,7 @@
 package document
 
+import "bytes"
+
 // An Encoder has the methods of sessions.Codec, which documents them.
 type Encoder interface {
 	Name() string
@@ -23,6 +25,8 @@ type Codec struct {
 	// FieldNames are the names of the fields that T can write or read. It is nil for a T that encodes itself:
 	// such a T knows the fields that remain when it decodes a document and encodes it again.
 	FieldNames map[string]bool
+	// Inexact are those of them whose values, decoded, need not encode to the bytes that they were decoded from.
+	Inexact map[string]bool
 }
 
 // HasFields tells whether the codec can take documents apart.
@@ -41,6 +45,13 @@ func (c *Codec) Fields(data []byte) ([]Field, error) {
 		return c.SplitDecoded(data)
 	}
 	return c.Split(data)
+}
+
+// exact tells whether different bytes of this encoder mean another value of a field, or in a document without a name of
+// any field. They need not for a T that encodes itself, and they do not where encoding/json before Go 1.27 has escaped what is not UTF-8: it writes the character that
+// this is read as in another way.
+func (c *Codec) exact(name string, value []byte) bool {
+	return c.FieldNames != nil && !c.Inexact[name] && !bytes.Contains(value, []byte(`\ufffd`))
 }
 
 // knowsAll tells whether every field of a document that was decoded before is among the known ones.

@@ -20,8 +20,8 @@ type Document struct {
 	Codec *Codec
 	Data  []byte
 	Owner string // what SessionOwner says of it; empty where T is not Owned
-	// OwnEncoding says that the encoder of this process wrote all of it. Then different bytes nearly always
-	// mean a different value, and it has no field that T does not know.
+	// OwnEncoding says that the encoder of this process wrote all of it. Then different bytes of a field that is not
+	// Inexact mean a different value, and it has no field that T does not know.
 	OwnEncoding bool
 }
 
