@@ -159,6 +159,33 @@ func failingField(c FieldCodec, data []byte, v any) string {
 	return ""
 }
 
+// unencodable finds the first top-level field of *v that cannot be encoded while all others are zero.
+func unencodable(c Codec, v any, encode func(dst []byte, v any) ([]byte, error)) string {
+	full := reflect.Indirect(reflect.ValueOf(v))
+	if full.Kind() != reflect.Struct {
+		return ""
+	}
+	fails := func(v reflect.Value) bool {
+		_, err := encode(nil, v.Interface())
+		return err != nil
+	}
+	if fails(reflect.New(full.Type())) {
+		return ""
+	}
+	for _, f := range shape.Fields(full.Type(), c.Name()) {
+		one := reflect.New(full.Type())
+		if from, err := full.FieldByIndexErr(f.Index); err == nil && shape.Set(one.Elem(), f.Index, from) && fails(one) {
+			return f.Name
+		}
+	}
+	return ""
+}
+
+// An unreadableError says what is wrong with the structure of JSON that a marshaler has written.
+type unreadableError struct{ error }
+
+func (e *unreadableError) Error() string { return "what cannot be read back: " + e.error.Error() }
+
 // A codecError tells what failed, where, and why as far as that holds nothing of the session: errors of
 // encoding/json, of package time and of unmarshalers quote what they stumble over.
 type codecError struct {
@@ -178,8 +205,9 @@ func (e *codecError) Error() string {
 	}
 	text := e.err.Error()
 	_, structure := errors.AsType[*msgpackcheck.Error](e.err)
+	_, unreadable := e.err.(*unreadableError)
 	_, bug := e.err.(runtime.Error)
-	if structure || bug || strings.HasPrefix(text, "msgpack: Encode(") || strings.HasPrefix(text, "msgpack: Decode(") {
+	if structure || unreadable || bug || strings.HasPrefix(text, "msgpack: Encode(") || strings.HasPrefix(text, "msgpack: Decode(") {
 		return s + ": " + text // the last two name types
 	}
 	return s + ": " + jsonfields.Reason(e.err)

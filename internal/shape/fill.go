@@ -6,6 +6,28 @@ import (
 	"slices"
 )
 
+// Set sets the field of v with that index, and embedded pointers above it that are nil. It tells whether that was
+// possible.
+func Set(v reflect.Value, index []int, to reflect.Value) bool {
+	for _, i := range index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				if !v.CanSet() {
+					return false
+				}
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(i)
+	}
+	if !v.CanSet() {
+		return false
+	}
+	v.Set(to)
+	return true
+}
+
 // Fill sets every value below v, with one element in each slice and map and a value behind each pointer. It
 // leaves alone what the codec lets read itself, because it knows no valid value: not even the zero value need be one.
 // What only writes itself stays zero.
