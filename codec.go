@@ -71,6 +71,7 @@ func withOptional(c Codec, fields []shape.Field) *document.Codec {
 	if fields != nil {
 		d.FieldNames, d.Inexact = map[string]bool{}, map[string]bool{}
 	}
+	d.Shape = fields
 	for _, field := range fields {
 		for _, name := range []string{field.Name, field.Alias} {
 			if name != "" {

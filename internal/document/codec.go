@@ -1,6 +1,10 @@
 package document
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/typedsessions/sessions/internal/shape"
+)
 
 // An Encoder has the methods of sessions.Codec, which documents them.
 type Encoder interface {
@@ -27,6 +31,8 @@ type Codec struct {
 	FieldNames map[string]bool
 	// Inexact are those of them whose values, decoded, need not encode to the bytes that they were decoded from.
 	Inexact map[string]bool
+	// Shape are T's fields. It is empty for a T that encodes itself.
+	Shape []shape.Field
 }
 
 // HasFields tells whether the codec can take documents apart.
@@ -57,13 +63,17 @@ func (c *Codec) exact(name string, value []byte) bool {
 // knowsAll tells whether every field of a document that was decoded before is among the known ones.
 func (c *Codec) knowsAll(known map[string]bool, data []byte) bool {
 	all := true
-	look := func(name, _ []byte) { all = all && known[string(name)] }
+	return c.walk(data, func(name, _ []byte) { all = all && known[string(name)] }) == nil && all
+}
+
+// walk visits the fields of a document that was decoded before.
+func (c *Codec) walk(data []byte, look func(name, value []byte)) error {
 	if c.Walk != nil {
-		return c.Walk(data, look) == nil && all
+		return c.Walk(data, look)
 	}
 	fields, err := c.Split(data)
 	for _, f := range fields {
-		look([]byte(f.Name), nil)
+		look([]byte(f.Name), f.Value)
 	}
-	return err == nil && all
+	return err
 }
