@@ -21,8 +21,8 @@ type checker struct {
 // shapeOfT is what New finds out about T beside its mistakes.
 type shapeOfT struct {
 	version int
-	known   []map[string]bool // by codec: the fields that T can write, or read; nil if it encodes itself
-	fresh   []byte            // a fresh T by Config.Codec
+	fields  [][]shape.Field // by codec: the fields that T can write, or read; nil if it encodes itself
+	fresh   []byte          // a fresh T by Config.Codec
 }
 
 // checkType refuses a T whose fields would be lost on the way through the store, with the field's path and
@@ -42,7 +42,7 @@ func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 	if err := errors.Join(errs...); err != nil {
 		return found, err // looking further could overflow the stack
 	}
-	if found.known, err = m.checkNamesUnique(codecs); err != nil {
+	if found.fields, err = m.checkNamesUnique(codecs); err != nil {
 		return found, err
 	}
 	zero, err := m.tryEncode(typ.new())
@@ -54,12 +54,12 @@ func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 			if cfg.OnConflict == ConflictMerge && typ.merge == nil {
 				return found, err
 			}
-			found.known[0] = nil
+			found.fields[0] = nil
 		}
 	}
 	for i, c := range codecs {
 		if shape.Marshals(typ.reflected, c.Name()) {
-			found.known[i] = nil // it decides itself what it writes
+			found.fields[i] = nil // it decides itself what it writes
 		}
 	}
 	if err := m.checkNamesForLayout(zero); err != nil {
@@ -75,23 +75,19 @@ func checkType(cfg *Config, typ *typeInfo, codecs []Codec) (shapeOfT, error) {
 }
 
 // checkNamesUnique collects the names of T's fields by codec, and refuses two of one name under Config.Codec.
-func (m checker) checkNamesUnique(codecs []Codec) (known []map[string]bool, err error) {
+func (m checker) checkNamesUnique(codecs []Codec) (fields [][]shape.Field, err error) {
 	var errs []error
 	for i, c := range codecs {
 		paths := map[string]string{}
-		known = append(known, map[string]bool{})
-		for _, f := range shape.Fields(m.reflected, c.Name()) {
-			known[i][f.Name] = true
-			if f.Alias != "" {
-				known[i][f.Alias] = true
-			}
+		fields = append(fields, append([]shape.Field{}, shape.Fields(m.reflected, c.Name())...))
+		for _, f := range fields[i] {
 			if other, ok := paths[f.Name]; ok && i == 0 {
 				errs = append(errs, m.bad("fields %s and %s are both written as %q by codec %s, so one is lost: give each a name of its own by a tag", other, f.Path, f.Name, c.Name()))
 			}
 			paths[f.Name] = f.Path
 		}
 	}
-	return known, errors.Join(errs...)
+	return fields, errors.Join(errs...)
 }
 
 // bad makes an error about T.
@@ -124,8 +120,12 @@ func (m checker) explainRefusal(err error) error {
 	var errs []error
 	for f := range m.reflected.Fields() {
 		if f.Anonymous {
-			if shape.Marshals(f.Type, "") {
-				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name", f.Type))
+			if shape.Marshals(f.Type, m.cfg.Codec.Name()) {
+				tagged := ""
+				if f.Tag != "" {
+					tagged = ", for a tag does not change that"
+				}
+				errs = append(errs, m.bad("it embeds %v, whose marshaler then encodes all of T: give the field a name%s", f.Type, tagged))
 			}
 			continue
 		}
@@ -189,7 +189,7 @@ func (m checker) roundTrip() (path string, err error) {
 		v := reflect.New(m.reflected)
 		for f := range m.reflected.Fields() {
 			if f.IsExported() && (only == "" || f.Name == only) {
-				shape.Fill(v.Elem().FieldByIndex(f.Index))
+				shape.Fill(v.Elem().FieldByIndex(f.Index), m.cfg.Codec.Name())
 			}
 		}
 		first, err := m.cfg.Codec.Marshal(v.Interface())

@@ -36,7 +36,6 @@ type (
 	shapeMixed struct {
 		UserID string
 		cache  map[string]int
-		mu     sync.Mutex
 	}
 	shapeList struct {
 		V    int
@@ -159,6 +158,7 @@ func TestShapeOfT(t *testing.T) {
 	const (
 		change  = `change its type, or tag it "-" to leave it out`
 		mute    = "of which nothing is stored, for it has neither exported fields nor a marshaler: " + change
+		lock    = "which must not be copied, as a lock or an atomic must not, and a merge, Update and Reload replace T as a whole: keep it outside of T"
 		own     = "so one is lost: give each a name of its own by a tag"
 		private = "none of its fields is exported, so none is stored: begin their names with a capital letter"
 	)
@@ -197,12 +197,12 @@ func TestShapeOfT(t *testing.T) {
 		shape[shapeLower]("has no exported field", private),
 		shape[shapeMixed]("has an exported field among others"),
 		shape[shapeLowerField]("has fields of which nothing is stored", "Who is of type sessions_test.shapeLower, "+mute, "Whose[] is of type sessions_test.shapeLower, "+mute),
-		shape[struct{ N atomic.Int64 }]("has an atomic", "N is of type atomic.Int64, "+mute),
-		shape[struct{ Mu sync.Mutex }]("has an exported mutex", "Mu is of type sync.Mutex, "+mute),
+		shape[struct{ N atomic.Int64 }]("has an atomic", "N is of type atomic.Int64, "+lock),
+		shape[struct{ Mu sync.Mutex }]("has an exported mutex", "Mu is of type sync.Mutex, "+lock),
 		shape[struct {
 			sync.Mutex
 			N int
-		}]("embeds a mutex"),
+		}]("embeds a mutex", "Mutex is of type sync.Mutex, "+lock),
 
 		shape[struct {
 			A string `msgpack:"x"`
@@ -278,6 +278,10 @@ func TestShapeOfT(t *testing.T) {
 			uuid.UUID
 			N int
 		}]("embeds uuid.UUID", "it embeds uuid.UUID, whose marshaler then encodes all of T"),
+		shape[struct {
+			time.Time `json:"at"`
+			N         int
+		}]("embeds time.Time with a tag", "it embeds time.Time, whose marshaler then encodes all of T: give the field a name, for a tag does not change that"),
 
 		shape[shapeList]("is a list"),
 		shape[shapeTree]("is a tree"),
@@ -303,7 +307,7 @@ func TestShapeOfT(t *testing.T) {
 		}]("has such enums in a map and a slice"),
 		shape[struct{ X shapeOneWay }]("has a field that cannot be read back", "X does not survive codec … "+change),
 		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under json").under("json"),
-		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under msgpack, which does not ask it", "O is of type sessions_test.shapeOpaque, "+mute).under("msgpack"),
+		shape[struct{ O shapeOpaque }]("has a field with MarshalJSON under msgpack, which does not ask it", "O is of type sessions_test.shapeOpaque, of which nothing is stored, for it has no exported fields, and codec msgpack does not ask its MarshalJSON: "+change).under("msgpack"),
 		shape[shapeOwn]("has a MarshalJSON that writes each field"),
 		shape[shapeForgets]("has a MarshalJSON that forgets a field", "field Y is lost, codec json does not write it as \"Y\": leave out the marshaler").under("json"),
 	} {
@@ -317,7 +321,7 @@ func TestShapeOfT(t *testing.T) {
 type shapeShared struct {
 	ShapeID  `json:"who"`
 	Views    int    `json:"views"`
-	Dash     string `json:"-,"`
+	Dash     string `json:"-," msgpack:"dash"`
 	Aliased  string `json:"aliased" msgpack:"aliased,alias:former"`
 	ShapeID2 struct{ ID string }
 }

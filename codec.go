@@ -11,6 +11,7 @@ import (
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/jsonfields"
 	"github.com/typedsessions/sessions/internal/msgpackcheck"
+	"github.com/typedsessions/sessions/internal/shape"
 )
 
 // A Codec turns a session into bytes and back. It is safe for concurrent use:
@@ -57,8 +58,8 @@ type FieldWalker interface {
 	Walk(data []byte, field func(name, value []byte)) error
 }
 
-// withOptional finds out once what a codec can do. known are the names of T's fields, nil if T encodes itself.
-func withOptional(c Codec, known map[string]bool) *document.Codec {
+// withOptional finds out once what a codec can do. fields are those of T, nil if T encodes itself.
+func withOptional(c Codec, fields []shape.Field) *document.Codec {
 	d := &document.Codec{Encoder: c}
 	if a, ok := c.(AppendCodec); ok {
 		d.AppendMarshal = a.AppendMarshal
@@ -67,7 +68,20 @@ func withOptional(c Codec, known map[string]bool) *document.Codec {
 	if !ok {
 		return d
 	}
-	d.FieldNames = known
+	if fields != nil {
+		d.FieldNames, d.Inexact = map[string]bool{}, map[string]bool{}
+	}
+	d.Shape = fields
+	for _, field := range fields {
+		for _, name := range []string{field.Name, field.Alias} {
+			if name != "" {
+				d.FieldNames[name] = true
+			}
+			if !field.Exact {
+				d.Inexact[name] = true
+			}
+		}
+	}
 	d.Split = func(data []byte) ([]Field, error) { return f.Split(data) }
 	d.Join = func(fields []Field) ([]byte, error) { return f.Join(fields) }
 	if w, ok := c.(FieldWalker); ok {
@@ -146,6 +160,33 @@ func failingField(c FieldCodec, data []byte, v any) string {
 	return ""
 }
 
+// unencodable finds the first top-level field of *v that cannot be encoded while all others are zero.
+func unencodable(c Codec, v any, encode func(dst []byte, v any) ([]byte, error)) string {
+	full := reflect.Indirect(reflect.ValueOf(v))
+	if full.Kind() != reflect.Struct {
+		return ""
+	}
+	fails := func(v reflect.Value) bool {
+		_, err := encode(nil, v.Interface())
+		return err != nil
+	}
+	if fails(reflect.New(full.Type())) {
+		return ""
+	}
+	for _, f := range shape.Fields(full.Type(), c.Name()) {
+		one := reflect.New(full.Type())
+		if from, err := full.FieldByIndexErr(f.Index); err == nil && shape.Set(one.Elem(), f.Index, from) && fails(one) {
+			return f.Name
+		}
+	}
+	return ""
+}
+
+// An unreadableError says what is wrong with the structure of JSON that a marshaler has written.
+type unreadableError struct{ error }
+
+func (e *unreadableError) Error() string { return "what cannot be read back: " + e.error.Error() }
+
 // A codecError tells what failed, where, and why as far as that holds nothing of the session: errors of
 // encoding/json, of package time and of unmarshalers quote what they stumble over.
 type codecError struct {
@@ -165,8 +206,9 @@ func (e *codecError) Error() string {
 	}
 	text := e.err.Error()
 	_, structure := errors.AsType[*msgpackcheck.Error](e.err)
+	_, unreadable := e.err.(*unreadableError)
 	_, bug := e.err.(runtime.Error)
-	if structure || bug || strings.HasPrefix(text, "msgpack: Encode(") || strings.HasPrefix(text, "msgpack: Decode(") {
+	if structure || unreadable || bug || strings.HasPrefix(text, "msgpack: Encode(") || strings.HasPrefix(text, "msgpack: Decode(") {
 		return s + ": " + text // the last two name types
 	}
 	return s + ": " + jsonfields.Reason(e.err)

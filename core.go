@@ -56,10 +56,10 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 	}
 	m.docType = document.Type{
 		Name: typ.reflected.String(), New: typ.new, Version: shape.version,
-		Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
+		Defaults: typ.defaults, Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
 	}
 	for i, c := range codecs {
-		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.known[i]))
+		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.fields[i]))
 	}
 	errs = append(errs, m.checkRecord(shape.fresh))
 	if err := errors.Join(errs...); err != nil {

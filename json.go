@@ -36,15 +36,23 @@ var jsonEncoders = sync.Pool{New: func() any {
 // Marshal implements [Codec].
 func (c JSON) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
 
-// AppendMarshal implements [AppendCodec].
-func (JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
+// AppendMarshal implements [AppendCodec]. Its error names the field that cannot be encoded.
+func (c JSON) AppendMarshal(dst []byte, v any) ([]byte, error) {
+	data, err := appendJSON(dst, v)
+	if err != nil {
+		return nil, &codecError{"json: cannot encode", unencodable(c, v, appendJSON), err}
+	}
+	return data, nil
+}
+
+func appendJSON(dst []byte, v any) ([]byte, error) {
 	e := jsonEncoders.Get().(*jsonEncoder)
 	if err := e.enc.Encode(v); err != nil {
-		return nil, &codecError{"json: cannot encode", "", err}
+		return nil, err
 	}
 	data := bytes.TrimSuffix(e.buf.Bytes(), []byte{'\n'})
 	if err := jsonfields.Object(data, nil); err != nil {
-		return nil, fmt.Errorf("sessions: json: %T encodes to what cannot be read back: %w", v, err)
+		return nil, &unreadableError{err}
 	}
 	dst = append(dst, data...)
 	if e.buf.Cap() <= 64<<10 {

@@ -19,13 +19,17 @@ func (MsgPack) Name() string { return "msgpack" }
 // Marshal implements [Codec].
 func (c MsgPack) Marshal(v any) ([]byte, error) { return c.AppendMarshal(nil, v) }
 
-// AppendMarshal implements [AppendCodec].
-func (MsgPack) AppendMarshal(dst []byte, v any) ([]byte, error) {
-	data, err := msgpackcheck.Encode(dst, func(enc *msgpack.Encoder, _ *msgpackcheck.Writer) error { return enc.Encode(v) })
+// AppendMarshal implements [AppendCodec]. Its error names the field that cannot be encoded.
+func (c MsgPack) AppendMarshal(dst []byte, v any) ([]byte, error) {
+	data, err := appendMsgPack(dst, v)
 	if err != nil {
-		return nil, &codecError{"msgpack: cannot encode", "", err}
+		return nil, &codecError{"msgpack: cannot encode", unencodable(c, v, appendMsgPack), err}
 	}
 	return data, nil
+}
+
+func appendMsgPack(dst []byte, v any) ([]byte, error) {
+	return msgpackcheck.Encode(dst, func(enc *msgpack.Encoder, _ *msgpackcheck.Writer) error { return enc.Encode(v) })
 }
 
 // Unmarshal implements [Codec]. Its error names the field that does not fit.

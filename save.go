@@ -264,7 +264,7 @@ func (e *edit) decodeTheirs(found *protocol.Found) (theirs decoded, base documen
 	if found.Own {
 		return theirs, base, nil, nil
 	}
-	if theirs, err = s.core.decode(found.Record); err != nil {
+	if theirs, err = s.core.decode(found.Record, s.base); err != nil {
 		return theirs, base, nil, err
 	}
 	confirmed := false

@@ -183,7 +183,7 @@ var noticeEvents = [...]EventKind{
 
 // Decode implements [protocol.Application]: it decodes T and keeps it for Adopt.
 func (s *session) Decode(rec record.Record) (err error) {
-	s.decoded, err = s.core.decode(rec)
+	s.decoded, err = s.core.decode(rec, document.Document{})
 	return err
 }
 
@@ -253,9 +253,10 @@ func (s *session) runUnlocked(fn func() error) error {
 	return fn()
 }
 
-// decode reads the payload of a record.
-func (m *core) decode(rec record.Record) (decoded, error) {
-	v, d, err := m.docType.Decode(rec)
+// decode reads the payload of a record. Fields that were added to T since it was written are as in like, or if that is
+// empty as in a fresh T.
+func (m *core) decode(rec record.Record, like document.Document) (decoded, error) {
+	v, d, err := m.docType.Decode(rec, like)
 	if err != nil {
 		part := ""
 		if e, ok := errors.AsType[*document.PartError](err); ok {

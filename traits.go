@@ -3,7 +3,12 @@ package sessions
 import "reflect"
 
 // Defaulted is implemented by a *T with default values: SessionDefaults fills them in for a new session and
-// after Destroy, not for a stored one.
+// after Destroy. Of a stored session it decides only the fields that were added to T since: those that the record
+// lacks although T always writes them. So a map that it makes is there for visitors from before the field, too:
+//
+//	func (s *Session) SessionDefaults() { s.Recent = map[string]time.Time{} }
+//
+// A field with omitempty or omitzero may be missing because it was cleared, so it stays zero. See docs/builds.md.
 type Defaulted interface{ SessionDefaults() }
 
 // Owned is implemented by a *T that knows whose session it is: SessionOwner returns the user's ID, "" for

@@ -1,5 +1,11 @@
 package document
 
+import (
+	"bytes"
+
+	"github.com/typedsessions/sessions/internal/shape"
+)
+
 // An Encoder has the methods of sessions.Codec, which documents them.
 type Encoder interface {
 	Name() string
@@ -23,6 +29,10 @@ type Codec struct {
 	// FieldNames are the names of the fields that T can write or read. It is nil for a T that encodes itself:
 	// such a T knows the fields that remain when it decodes a document and encodes it again.
 	FieldNames map[string]bool
+	// Inexact are those of them whose values, decoded, need not encode to the bytes that they were decoded from.
+	Inexact map[string]bool
+	// Shape are T's fields. It is empty for a T that encodes itself.
+	Shape []shape.Field
 }
 
 // HasFields tells whether the codec can take documents apart.
@@ -43,16 +53,27 @@ func (c *Codec) Fields(data []byte) ([]Field, error) {
 	return c.Split(data)
 }
 
+// exact tells whether different bytes of this encoder mean another value of a field, or in a document without a name of
+// any field. They need not for a T that encodes itself, and they do not where encoding/json before Go 1.27 has escaped what is not UTF-8: it writes the character that
+// this is read as in another way.
+func (c *Codec) exact(name string, value []byte) bool {
+	return c.FieldNames != nil && !c.Inexact[name] && !bytes.Contains(value, []byte(`\ufffd`))
+}
+
 // knowsAll tells whether every field of a document that was decoded before is among the known ones.
 func (c *Codec) knowsAll(known map[string]bool, data []byte) bool {
 	all := true
-	look := func(name, _ []byte) { all = all && known[string(name)] }
+	return c.walk(data, func(name, _ []byte) { all = all && known[string(name)] }) == nil && all
+}
+
+// walk visits the fields of a document that was decoded before.
+func (c *Codec) walk(data []byte, look func(name, value []byte)) error {
 	if c.Walk != nil {
-		return c.Walk(data, look) == nil && all
+		return c.Walk(data, look)
 	}
 	fields, err := c.Split(data)
 	for _, f := range fields {
-		look([]byte(f.Name), nil)
+		look([]byte(f.Name), f.Value)
 	}
-	return err == nil && all
+	return err
 }

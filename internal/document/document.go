@@ -20,8 +20,8 @@ type Document struct {
 	Codec *Codec
 	Data  []byte
 	Owner string // what SessionOwner says of it; empty where T is not Owned
-	// OwnEncoding says that the encoder of this process wrote all of it. Then different bytes nearly always
-	// mean a different value, and it has no field that T does not know.
+	// OwnEncoding says that the encoder of this process wrote all of it. Then different bytes of a field that is not
+	// Inexact mean a different value, and it has no field that T does not know.
 	OwnEncoding bool
 }
 
@@ -33,10 +33,11 @@ type Type struct {
 	// Codecs are those that records may name. The first is Config.Codec, by which this build writes a record,
 	// unless the record in its place has unknown fields.
 	Codecs []*Codec
-	// Owner, Merge and Upgrade are T's own methods; each is nil if T does not have it.
-	Owner   func(v any) string
-	Merge   func(mine, base, theirs any) error
-	Upgrade func(v any, from int, decode func(into any) error) error
+	// Defaults, Owner, Merge and Upgrade are T's own methods; each is nil if T does not have it.
+	Defaults func(v any)
+	Owner    func(v any) string
+	Merge    func(mine, base, theirs any) error
+	Upgrade  func(v any, from int, decode func(into any) error) error
 	// Process is the name of this process in the names of writes.
 	Process string
 }
@@ -79,8 +80,9 @@ func (t *Type) ownerOf(v any) string {
 }
 
 // Decode reads a record's payload into a new T. An older version is upgraded; then the Document is the
-// upgraded T, encoded by this build, so that the upgrade alone is no change. Its errors are *PartError.
-func (t *Type) Decode(rec record.Record) (v any, d Document, err error) {
+// upgraded T, encoded by this build, so that the upgrade alone is no change. Fields that were added to a Defaulted T
+// since are as in like, or if that is empty as SessionDefaults has them. Its errors are *PartError.
+func (t *Type) Decode(rec record.Record, like Document) (v any, d Document, err error) {
 	c := t.Codec(&rec)
 	if c == nil {
 		return nil, d, &PartError{"codec", fmt.Errorf("no codec named %.20q: set Config.Codec", rec.Codec)}
@@ -90,6 +92,9 @@ func (t *Type) Decode(rec record.Record) (v any, d Document, err error) {
 	if rec.Version == t.Version {
 		d.OwnEncoding = rec.WrittenOnlyBy(t.Process)
 		err = c.Unmarshal(rec.Payload, v)
+		if err == nil && t.Defaults != nil && !d.OwnEncoding {
+			d, err = t.addFields(v, d, like)
+		}
 	} else if err = t.upgrade(v, rec.Version, d); err == nil {
 		d, err = t.Encode(t.Codecs[0], nil, v)
 	}
@@ -98,6 +103,23 @@ func (t *Type) Decode(rec record.Record) (v any, d Document, err error) {
 	}
 	d.Owner = t.ownerOf(v)
 	return v, d, nil
+}
+
+// addFields gives v, decoded from d, the fields that were added to T since. The Document returned is v, so that they
+// alone are no change.
+func (t *Type) addFields(v any, d, like Document) (Document, error) {
+	changed, err := d.Codec.fillAdded(v, d.Data, func() (any, error) {
+		if like.Codec != nil {
+			return t.DecodeAgain(like)
+		}
+		fresh := t.New()
+		t.Defaults(fresh)
+		return fresh, nil
+	})
+	if err != nil || !changed {
+		return d, err
+	}
+	return t.Encode(d.Codec, nil, v)
 }
 
 // DecodeAgain decodes into a new T a document that was decoded or encoded before.

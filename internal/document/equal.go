@@ -7,17 +7,21 @@ import (
 )
 
 // Changed tells whether mine is another T than base; one codec has encoded both. Different bytes alone prove
-// nothing: msgpack leaves most maps unsorted, and another build may have written one of the two.
+// nothing: msgpack leaves most maps unsorted, another build may have written one of the two, and a value that was
+// decoded may encode to other bytes.
 func (t *Type) Changed(base, mine Document) bool {
 	c := base.Codec
 	if bytes.Equal(base.Data, mine.Data) {
 		return false
 	}
-	oneEncoder := base.OwnEncoding && mine.OwnEncoding
+	var exact func(string, []byte) bool
+	if base.OwnEncoding && mine.OwnEncoding {
+		exact = c.exact
+	}
 	switch {
 	case !c.HasFields() || c.FieldNames == nil:
 		return !t.Equal(base, mine)
-	case oneEncoder && !Permuted(base.Data, mine.Data) && c.knowsAll(c.FieldNames, base.Data):
+	case exact != nil && len(c.Inexact) == 0 && exact("", base.Data) && !Permuted(base.Data, mine.Data) && c.knowsAll(c.FieldNames, base.Data):
 		return true
 	}
 	baseFields, err := c.Fields(base.Data)
@@ -29,7 +33,7 @@ func (t *Type) Changed(base, mine Document) bool {
 		return true
 	}
 	baseFields = slices.DeleteFunc(baseFields, func(f Field) bool { return !c.FieldNames[f.Name] })
-	for range Diff(baseFields, mineFields, oneEncoder, t.equalFields(c)) {
+	for range Diff(baseFields, mineFields, exact, t.equalFields(c)) {
 		return true
 	}
 	return false

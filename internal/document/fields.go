@@ -12,17 +12,17 @@ type Field struct {
 	Value []byte // encoded
 }
 
-// Diff yields the names of fields that differ. Equal bytes are equal values. If one encoder wrote both, bytes
-// that are no permutation of each other are different values, because only the order of a map can vary. In
-// all other cases same decides; nil stands for a missing field.
-func Diff(a, b []Field, oneEncoder bool, same func(name string, a, b []byte) bool) iter.Seq[string] {
+// Diff yields the names of fields that differ. Equal bytes are equal values. Where a field is exact, by its name and its
+// bytes in a, bytes that are no permutation of each other are different values, because only the order of a map can
+// vary; if exact is nil, none is. In all other cases same decides; nil stands for a missing field.
+func Diff(a, b []Field, exact func(name string, a []byte) bool, same func(name string, a, b []byte) bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		differs := func(name string, a, b []byte) bool {
 			if a != nil && b != nil {
 				if bytes.Equal(a, b) {
 					return false
 				}
-				if oneEncoder && !Permuted(a, b) {
+				if exact != nil && exact(name, a) && !Permuted(a, b) {
 					return true
 				}
 			}

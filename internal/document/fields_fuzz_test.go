@@ -56,8 +56,8 @@ func clone(fields []document.Field) []document.Field {
 }
 
 // join is what the package is for.
-func join(base, mine, theirs []document.Field, one bool, same func(string, []byte, []byte) bool) []document.Field {
-	return document.ReplaceFields(theirs, mine, slices.Collect(document.Diff(base, mine, one, same)))
+func join(base, mine, theirs []document.Field, all bool, same func(string, []byte, []byte) bool) []document.Field {
+	return document.ReplaceFields(theirs, mine, slices.Collect(document.Diff(base, mine, one(all), same)))
 }
 
 func FuzzMerge(f *testing.F) {

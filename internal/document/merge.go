@@ -57,12 +57,12 @@ func (t *Type) MergeDocuments(base, mine, theirs Document, rec *record.Record, f
 	}
 	baseFields, mineFields, theirFields := fields[0], fields[1], fields[2]
 	equal := t.equalFields(c)
-	changed := slices.Collect(Diff(baseFields, mineFields, true, equal))
+	changed := slices.Collect(Diff(baseFields, mineFields, c.exact, equal))
 	for _, f := range fields[3:] {
-		changed = slices.AppendSeq(changed, Diff(f, mineFields, true, equal))
+		changed = slices.AppendSeq(changed, Diff(f, mineFields, c.exact, equal))
 	}
 	var m Merged
-	for name := range Diff(baseFields, theirFields, true, equal) {
+	for name := range Diff(baseFields, theirFields, c.exact, equal) {
 		switch {
 		case !slices.Contains(changed, name):
 			m.Taken = append(m.Taken, name)

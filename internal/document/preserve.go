@@ -34,7 +34,7 @@ func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
 		return fail(err)
 	}
 	recordKnown := slices.DeleteFunc(slices.Clone(recordFields), func(f Field) bool { return !known[f.Name] })
-	changed := slices.Collect(Diff(recordKnown, mineFields, false, t.equalFields(c)))
+	changed := slices.Collect(Diff(recordKnown, mineFields, nil, t.equalFields(c)))
 	if mine.Data, err = c.Join(ReplaceFields(recordFields, mineFields, changed)); err != nil {
 		return fail(err)
 	}
