@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,9 @@ type core struct {
 	docType document.Type
 	engine  *protocol.Engine
 
-	zero   document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
-	warned atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
+	zero     document.Document // the base while nothing is stored: a fresh T; for a Defaulted T, live.fresh replaces its Data
+	lateUses sync.Map          // the patterns of routes whose EventLateUse was logged
+	warned   atomic.Bool       // whether the warning about a Secure cookie on plain HTTP was logged
 }
 
 // newCore applies the defaults and reports every mistake of cfg and T at once.

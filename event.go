@@ -29,7 +29,7 @@ type Event struct {
 	Duration time.Duration // of Op so far, the store's answers included
 	Fields   []string      // of EventMerged and EventConflict: names as the codec writes them, never values
 	Err      error         // the error behind the event, if any
-	first    bool          // of an outage: the one to log
+	first    bool          // of an outage, or of a route's EventLateUse: the one to log
 	route    string        // method and pattern, where the log tells them
 }
 
@@ -56,6 +56,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
+	EventLateUse      // the session was first looked at after the header had gone, without Vary
 
 	eventInsecure // for the log alone
 )
@@ -67,7 +68,7 @@ var eventNames = [...]string{
 	EventUndecodable: "undecodable", EventTwoSessions: "two sessions",
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
-	EventLateChange: "late change", EventUndelivered: "undelivered",
+	EventLateChange: "late change", EventUndelivered: "undelivered", EventLateUse: "late use",
 }
 
 // String returns the kind in lower-case words.

@@ -32,6 +32,7 @@ var logLines = map[EventKind]logLine{
 	EventFailed:      {slog.LevelError, "a session could not be saved"},
 	EventLateChange:  {slog.LevelWarn, "a session was changed too late to be saved: call Save before the response begins"},
 	EventUndelivered: {slog.LevelInfo, "a response with a new session token may not have arrived"},
+	EventLateUse:     {slog.LevelWarn, "a session was first looked at after the response began: look before, so that caches are told"}, // the first one of a route
 }
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
@@ -42,7 +43,7 @@ func (m *core) report(ctx context.Context, e Event) {
 		m.Logger.WarnContext(ctx, insecureMsg)
 		return
 	}
-	if line, ok := logLines[e.Kind]; ok && (e.Kind != EventUnavailable || e.first) {
+	if line, ok := logLines[e.Kind]; ok && (e.first || e.Kind != EventUnavailable && e.Kind != EventLateUse) {
 		id := e.Session.ID
 		if m.engine.IDOf != nil && id != "" {
 			id = protocol.HashID(id)

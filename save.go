@@ -108,8 +108,8 @@ func (s *session) newRecord() record.Record {
 // create stores a new session under a new token. It fails after the response header was sent, because the client
 // could not get the token. A new session that has an owner counts as signed in.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) error {
-	if s.headerSent {
-		return ErrCommitted
+	if err := s.headerErr(); err != nil {
+		return err
 	}
 	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
 	if signedIn {
@@ -264,8 +264,8 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 	}
 	p.Record = found.Record
 	if r := e.renewalOf(e.composed.Owner); r != nil {
-		if s.headerSent {
-			return p, ErrCommitted
+		if err := s.headerErr(); err != nil {
+			return p, err
 		}
 		r.changeHeader(&p.Record)
 		e.setLabelAndAttrsOnce(&p.Record)

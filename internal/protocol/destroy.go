@@ -36,6 +36,12 @@ func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
 	return s.Stored() || s.destroyKeys.keys != nil, nil
 }
 
+// Discard deletes the record that Create has stored, whose token was given to nobody.
+func (s *Session) Discard(ctx context.Context) error {
+	_, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix])
+	return err
+}
+
 // erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
 // the key that the mark names, through any number of marks. Each deletion has a condition, because one
 // without would delete a mark and let the renewed session live. If prefix is nil, erase loads the record
