@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,8 +26,8 @@ type sharedCache struct {
 
 // A kind of cache.
 type kind struct {
-	ignoreVary bool   // as many CDNs do
-	targeted   string // a field that it obeys in place of Cache-Control, where it is there (RFC 9213)
+	ignoreVary bool     // as many CDNs do
+	targeted   []string // fields that it obeys in place of Cache-Control, where one is there (RFC 9213)
 }
 
 // newCache is an empty one before the server that next asks.
@@ -81,9 +82,7 @@ func (c *sharedCache) RoundTrip(r *http.Request) (*http.Response, error) {
 	got := &entry{request: r.Header.Clone(), status: res.StatusCode, header: res.Header.Clone(), body: body}
 	if e != nil && res.StatusCode == http.StatusNotModified && validates(e.header, res.Header) { // section 4.3.4
 		got.status, got.body, got.header = e.status, e.body, e.header.Clone()
-		for name, lines := range res.Header {
-			got.header[name] = lines
-		}
+		maps.Copy(got.header, res.Header)
 	}
 	if r.Method == "GET" && got.status != http.StatusNotModified {
 		c.keep(key, r, got)
@@ -123,8 +122,10 @@ func (c *sharedCache) matches(e *entry, r *http.Request) bool {
 func (c *sharedCache) keep(key string, r *http.Request, e *entry) {
 	c.entries[key] = slices.DeleteFunc(c.entries[key], func(old *entry) bool { return c.matches(old, r) })
 	said := list(e.header["Cache-Control"])
-	if lines := e.header[http.CanonicalHeaderKey(c.targeted)]; c.targeted != "" && lines != nil {
-		said = list(lines)
+	for _, field := range c.targeted {
+		if lines := e.header[field]; lines != nil {
+			said = list(lines)
+		}
 	}
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { _, ok := said[name]; return ok })
