@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/typedsessions/sessions/internal/response"
 )
 
 // addVary adds the names to Vary that are not there yet. If there is no Vary line, the new one lies in space, which
@@ -32,28 +34,54 @@ func varies(lines []string, name string) bool {
 	return false
 }
 
-// cacheControl keeps shared caches away: from a response that used the session
+// cacheControl keeps shared caches away: from a response that may show the session
 // unless the handler said otherwise, from one that carries a token in any case
 // (RFC 9111 section 5.2.2, ASVS 5.0 14.3.2).
 func cacheControl(h http.Header, sent bool, space []string) {
-	lines := h["Cache-Control"]
-	if len(lines) == 0 {
-		lines = append(space, "private")
-		h["Cache-Control"] = lines
+	if len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = append(space, "private")
 	}
 	if !sent {
 		return
 	}
+	for name, lines := range h {
+		switch {
+		case !response.IsCacheField(name):
+		case strings.EqualFold(name, "X-Accel-Expires"):
+			h[name] = []string{"0"}
+		default:
+			h[name] = []string{noStore(lines, !strings.EqualFold(name, "Cache-Control"))}
+		}
+	}
+}
+
+// errorCaching keeps shared caches away from an error response, unless the ErrorHandler then says otherwise: what the
+// header said to them was about the page that is not sent.
+func errorCaching(h http.Header) {
+	for name := range h {
+		if response.IsCacheField(name) {
+			delete(h, name)
+		}
+	}
+	h.Set("Cache-Control", "private")
+}
+
+// noStore adds no-store and takes out what lets a shared cache keep the response. A targeted field is one that some
+// caches obey in place of Cache-Control. Not all of them know no-store, so its lifetimes go too: nothing stays but
+// the content of Surrogate-Control, which asks for the processing of ESI.
+func noStore(lines []string, targeted bool) string {
 	var kept []string
 	addNoStore := true
 	for _, line := range lines {
 		for _, d := range directives(line) {
 			name, _, _ := strings.Cut(d, "=")
-			switch strings.ToLower(strings.TrimSpace(name)) {
-			case "", "public", "s-maxage":
+			switch name = strings.ToLower(strings.TrimSpace(name)); {
+			case name == "", name == "public", name == "s-maxage":
 				continue
-			case "no-store":
+			case name == "no-store":
 				addNoStore = false
+			case targeted && name != "content":
+				continue
 			}
 			kept = append(kept, d)
 		}
@@ -61,7 +89,7 @@ func cacheControl(h http.Header, sent bool, space []string) {
 	if addNoStore {
 		kept = append(kept, "no-store")
 	}
-	h["Cache-Control"] = []string{strings.Join(kept, ", ")}
+	return strings.Join(kept, ", ")
 }
 
 // directives splits at the commas outside quotes.

@@ -53,8 +53,8 @@ func (s *session) createSignedIn(ctx context.Context, changeHeader func(*record.
 // create stores a new session under a new token. It fails after the response header was sent, because the client
 // could not get the token. A new session that has an owner counts as signed in.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
-	if s.headerSent {
-		return ErrCommitted
+	if err := s.headerErr(); err != nil {
+		return err
 	}
 	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
 	if !rec.Authenticated.IsZero() || s.signsIn(mine) {

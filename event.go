@@ -63,6 +63,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
+	EventLateUse      // the session was first looked at after the header had gone, without Vary
 	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
 	// EventUnknownTokens tells that at least a hundred tokens within a minute were well-formed and found nowhere: somebody
 	// guesses, or the store has lost its records. There is one a minute at most, with the Count.
@@ -78,8 +79,8 @@ var eventNames = [...]string{
 	EventUndecodable: "undecodable", EventTwoSessions: "two sessions",
 	EventUnavailable: "unavailable", EventRecovered: "recovered",
 	EventTouchSkipped: "touch skipped", EventFailed: "failed",
-	EventLateChange: "late change", EventUndelivered: "undelivered", EventWithheld: "withheld",
-	EventUnknownTokens: "unknown tokens",
+	EventLateChange: "late change", EventUndelivered: "undelivered", EventLateUse: "late use",
+	EventWithheld: "withheld", EventUnknownTokens: "unknown tokens",
 }
 
 // String returns the kind in lower-case words.

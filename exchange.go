@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,6 +17,10 @@ type exchange struct {
 	innerRequest *http.Request // with the session in its context; nil after release
 	writer       response.Writer
 	headerValues [2]string // of Vary and of Cache-Control: the header map gets slices of it
+
+	loaded bool   // the request came with a session
+	varied bool   // the header tells caches that the session was used
+	asked  uint32 // how often the handler had asked for the header when a token was last written into it
 }
 
 // serve handles one request: it loads the session, calls next and saves.
@@ -37,6 +42,7 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	passive := m.Passive != nil && m.Passive(r)
 	if err := m.load(&x.session, r.Context(), m.Transport.Tokens(r), passive); err != nil {
 		// next is not called, because its save would overwrite a record that it has not seen.
+		errorCaching(w.Header())
 		addVary(w.Header(), m.Transport.Vary(), nil)
 		m.ErrorHandler(w, r, err)
 		return
@@ -88,6 +94,7 @@ func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
+	x.loaded = x.stored.Stored()
 }
 
 // endAbort recovers http.ErrAbortHandler after a failed save: httputil.ReverseProxy panics with it when a write
@@ -105,13 +112,30 @@ func (x *exchange) endAbort() {
 func (x *exchange) saveLate() {
 	started := x.writer.Started()
 	x.writer.Finish()
-	if !started || x.writer.Hijacked() || x.writer.Err() != nil {
+	hijacked := x.writer.Hijacked()
+	if !started || x.writer.Err() != nil || hijacked && !x.writer.Unseen(0) {
 		return
 	}
 	x.await(opCommit.name) // also for an Update that the handler has left behind
 	defer x.end()
+	if !hijacked {
+		x.autosaveLate()
+	} else if x.byCommit {
+		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
+		ctx, cancel := x.core.engine.SaveContext(x)
+		defer cancel()
+		_ = x.stored.Discard(ctx)
+	}
+}
+
+// autosaveLate saves when the header has gone, and tells if the session is used that caches were not told of.
+func (x *exchange) autosaveLate() {
+	used := x.live.isUsed()
 	if err := x.autosave(); err != nil {
 		x.addRouteEvent(EventLateChange, err)
+	} else if used && !x.varied {
+		x.varied = true
+		x.addRouteEvent(EventLateUse, nil)
 	}
 }
 
@@ -124,6 +148,9 @@ func (x *exchange) release() {
 	x.writer.Release() // before x.mu, which a commit takes while it holds the writer
 	x.mu.Lock()
 	err := x.Err()
+	if err == nil && x.writer.Unseen(x.asked) {
+		err = errUnseen
+	}
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
 	e := Event{Kind: EventUndelivered, Op: opCommit.name, Err: err}
 	if undelivered {
@@ -137,6 +164,11 @@ func (x *exchange) release() {
 		x.core.report(&x.session, e)
 	}
 }
+
+var errUnseen = errors.New("sessions: an Upgrade sent a header of its own: call SignIn, Renew or Save before it, and give it w.Header()")
+
+// begunElsewhere tells whether another writer is known to have begun the response.
+func (x *exchange) begunElsewhere() bool { return x.writer.BegunElsewhere() }
 
 // route is the request's method and the pattern by which it was routed, as far as that is known. The path itself
 // may hold secrets.
@@ -178,11 +210,19 @@ func (x *exchange) Commit(status int) error {
 func (x *exchange) saveAndWriteHeader() error {
 	x.mustBegin()
 	defer x.end()
+	if x.begunElsewhere() {
+		x.autosaveLate()
+		return nil
+	}
+	token := x.stored.Token
 	err := x.autosave()
 	if err != nil {
 		x.noteFailure(opCommit, err)
 	}
-	x.writeHeader()
+	if x.stored.Token != token {
+		x.asked, x.byCommit = x.writer.Asked(), x.outcome == OutcomeCreated
+	}
+	x.write()
 	return err
 }
 
@@ -198,6 +238,7 @@ func (x *exchange) setSent(sent bool) {
 // Fail implements [response.Committer]: it answers for a failed commit. The answer also carries the token of a
 // verb that succeeded, before or in the ErrorHandler, which may have changed the header.
 func (x *exchange) Fail(w http.ResponseWriter, err error) {
+	errorCaching(w.Header())
 	x.core.ErrorHandler(w, x.innerRequest, err)
 	x.mustBegin()
 	defer x.end()
@@ -227,21 +268,29 @@ func (x *exchange) Interim(h http.Header) (restore func()) {
 	}
 }
 
-// writeHeader writes the outcome into the response header. It replaces what it wrote before.
+// writeHeader writes the outcome of a verb that made or voided a token.
 func (x *exchange) writeHeader() {
+	x.asked = x.writer.Asked()
+	x.write()
+}
+
+// write writes the outcome into the response header. It replaces what it wrote before.
+func (x *exchange) write() {
 	if !x.headerSent {
-		x.writeInto(x.writer.Header())
+		x.writeInto(x.writer.InnerHeader())
 	}
 }
 
 func (x *exchange) writeInto(h http.Header) {
 	o := x.result()
 	sent := x.core.Transport.Write(h, x.request, o)
-	if !sent && !o.Used {
-		return
+	if sent || o.Used {
+		x.varied = true
+		addVary(h, x.core.Transport.Vary(), x.headerValues[:0:1])
 	}
-	addVary(h, x.core.Transport.Vary(), x.headerValues[:0:1])
-	cacheControl(h, sent, x.headerValues[1:1:2])
+	if sent || o.Used || x.loaded {
+		cacheControl(h, sent, x.headerValues[1:1:2])
+	}
 	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
 		x.addEvent(eventInsecure, nil)
 	}

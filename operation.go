@@ -47,6 +47,7 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 	}
 	defer s.end()
 	s.live.noteUsed()
+	s.byCommit = false
 	if s.stored.Gone && !op.worksWhenGone {
 		s.saveErr = ErrGone
 		return ErrGone

@@ -244,8 +244,8 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 	}
 	p.Record = found.Record
 	if r := e.renewalOf(e.composed.Owner); r != nil {
-		if s.headerSent {
-			return p, ErrCommitted
+		if err := s.headerErr(); err != nil {
+			return p, err
 		}
 		r.changeHeader(&p.Record)
 		e.setLabelAndAttrsOnce(&p.Record)

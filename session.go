@@ -37,6 +37,7 @@ type session struct {
 	unconfirmed []unconfirmedSave // the saves since base that were not answered
 
 	// What this request has done.
+	byCommit       bool        // a commit has stored the session, and no verb has run since
 	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized do nothing more
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
@@ -52,6 +53,7 @@ type session struct {
 	request    *http.Request // as it came, without the session in its context
 	response   interface {
 		writeHeader()
+		begunElsewhere() bool
 		route() string
 	}
 
@@ -242,6 +244,17 @@ func (s *session) result() Outcome {
 		o.Kind = OutcomeUnchanged // there is nothing to send: what the client has is no longer valid, or newer
 	}
 	return o
+}
+
+// headerErr is ErrCommitted if a new token can no longer be sent.
+func (s *session) headerErr() error {
+	switch {
+	case s.headerSent:
+		return ErrCommitted
+	case s.response != nil && s.response.begunElsewhere():
+		return fmt.Errorf("%w, by another writer than the one that Handler passes on", ErrCommitted)
+	}
+	return nil
 }
 
 // runUnlocked runs the function of an Update, in which Info must not wait for the end of the Update.

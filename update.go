@@ -43,8 +43,8 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 		}
 	}
 	ended := s.stored.HasEnded()
-	if s.headerSent && !ended {
-		return ErrCommitted
+	if err := s.headerErr(); err != nil && !ended {
+		return err
 	}
 	defer e.putBack()
 	e.composed, e.merged = e.mine, document.Merged{}

@@ -82,6 +82,11 @@ func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte) er
 	}
 }
 
+// Discard deletes the record that Create has stored, whose token was given to nobody.
+func (s *Session) Discard(ctx context.Context) error {
+	return s.eraseRecord(ctx, s.Key, s.Raw[:s.Record.Prefix])
+}
+
 // erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
 // the key that the mark names. Each deletion has a condition, because one without would delete a mark and let
 // the renewed session live. If prefix is nil, erase loads the record first. since is when a session was known

@@ -57,6 +57,10 @@ type Writer struct {
 	// Content-Encoding of one that compresses.
 	outer http.Header
 	body  body
+
+	asked    atomic.Uint32 // how often the handler has called Header
+	informed bool          // a 1xx response was passed on: a writer that counts it as the response says Written
+	bare     bool          // the connection was handed over while no header had been sent
 }
 
 // The states of a Writer. They change as follows, and in no other way:
@@ -155,8 +159,38 @@ func (w *Writer) Started() bool {
 	return s != open && s != failing
 }
 
+// Written is Started, for another Writer around this one that asks BegunElsewhere.
+func (w *Writer) Written() bool { return w.Started() }
+
+// BegunElsewhere reports whether the header is known to have gone although this Writer has not sent it, because the
+// inner writer, or one behind its Unwrap, has a method Written that says so (gin's and negroni's have). It is for
+// the time before the Writer has sent anything.
+func (w *Writer) BegunElsewhere() bool {
+	if w.informed {
+		return false
+	}
+	for rw := w.rw; ; {
+		if begun, ok := rw.(interface{ Written() bool }); ok && begun.Written() {
+			return true
+		}
+		outer, ok := rw.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		rw = outer.Unwrap()
+	}
+}
+
 // Hijacked reports whether the connection is the handler's.
 func (w *Writer) Hijacked() bool { return w.state.Load() == hijacked }
+
+// Asked counts the handler's calls of Header.
+func (w *Writer) Asked() uint32 { return w.asked.Load() }
+
+// Unseen reports whether the connection was handed over before a header had been sent, and the handler has called
+// Header asked times and no more. What then sends a header of its own, as an Upgrade does, does not have from
+// Header what was put there since those calls.
+func (w *Writer) Unseen(asked uint32) bool { return w.Hijacked() && w.bare && w.Asked() == asked }
 
 // Err returns the error of a Commit that failed, which every method now returns.
 func (w *Writer) Err() error {
@@ -174,8 +208,17 @@ func (w *Writer) Unwrap() http.ResponseWriter { return w.rw }
 // and inner writers that look at the map only when the handler is done, would otherwise decorate the error
 // response.
 func (w *Writer) Header() http.Header {
+	w.asked.Add(1)
 	if w.Err() != nil {
 		return http.Header{}
+	}
+	return w.rw.Header()
+}
+
+// InnerHeader returns the inner writer's header map, and does not count as a call of Header, here or in a Writer inside.
+func (w *Writer) InnerHeader() http.Header {
+	if inner, ok := w.rw.(*Writer); ok {
+		return inner.InnerHeader()
 	}
 	return w.rw.Header()
 }
@@ -197,11 +240,12 @@ func (w *Writer) interim(code int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.state.Load() == open {
-		if restore := w.c.Interim(w.rw.Header()); restore != nil {
+		if restore := w.c.Interim(w.InnerHeader()); restore != nil {
 			defer restore()
 		}
 	}
 	if w.Err() == nil {
+		w.informed = true
 		w.rw.WriteHeader(code)
 	}
 }
@@ -264,6 +308,7 @@ func (w *Writer) Hijack() (conn net.Conn, buf *bufio.ReadWriter, err error) {
 		if conn, buf, err = http.NewResponseController(w.rw).Hijack(); err != nil {
 			return open, err
 		}
+		w.bare = w.state.Load() == open
 		return hijacked, nil
 	})
 	return conn, buf, err
@@ -347,11 +392,20 @@ func describesBody(name string) bool {
 	switch http.CanonicalHeaderKey(name) { // h["ETag"] is a common spelling, and Del misses it
 	case "Content-Type", "Content-Length", "Content-Encoding", "Content-Language", "Content-Range",
 		"Content-Disposition", "Content-Location", "Content-Digest", "Repr-Digest", "Content-Md5",
-		"Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Expires", "Location", "Refresh",
+		"Accept-Ranges", "Etag", "Last-Modified", "Expires", "Location", "Refresh",
 		"Trailer", "Transfer-Encoding":
 		return true
 	}
-	return strings.HasPrefix(name, http.TrailerPrefix)
+	return strings.HasPrefix(name, http.TrailerPrefix) || IsCacheField(name)
+}
+
+// IsCacheField reports whether a header field of this name tells caches how long to keep the response, Expires apart:
+// Cache-Control and the like for some caches only (RFC 9213: CDN-Cache-Control and the CDNs' own), Surrogate-Control,
+// Akamai's Edge-Control and nginx' X-Accel-Expires.
+func IsCacheField(name string) bool {
+	const suffix = "Cache-Control"
+	return len(name) >= len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix) ||
+		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "Edge-Control") || strings.EqualFold(name, "X-Accel-Expires")
 }
 
 // send writes the error response whole, with its length, and flushes it: the handler may run on for long, and

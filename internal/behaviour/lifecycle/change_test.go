@@ -113,7 +113,7 @@ func TestChange(t *testing.T) {
 		kit.WantHeader(t, res.Header, kit.Text(kit.Sends(kit.CookieSent)...))
 		a.WantCalls(t, "an untouched new session", "Create")
 		res = b.Raw(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") })
-		kit.WantHeader(t, res.Header, kit.Text())
+		kit.WantHeader(t, res.Header, kit.Text("Cache-Control", "private"))
 		a.WantCalls(t, "the next request", "Load")
 		if _, i := b.Peek(); i.New {
 			t.Error("the session was not stored")
@@ -128,7 +128,7 @@ func TestChange(t *testing.T) {
 		b.Edit(func(s *kit.Session) { s.UserID = "u1" })
 		a.Store.Calls()
 		res := b.Raw(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") })
-		kit.WantHeader(t, res.Header, kit.Text())
+		kit.WantHeader(t, res.Header, kit.Text("Cache-Control", "private"))
 		a.WantCalls(t, "an unchanged session", "Load CompareAndSwap")
 		b.Visit(func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
 			s.Views++

@@ -2,6 +2,7 @@ package transport_test
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -27,6 +28,14 @@ var untouched = []row{
 	{"a cacheable page", kit.Header("Cache-Control", "public, max-age=60", "Vary", "Accept", "Etag", `"1"`, "Set-Cookie", "a=b"), nil},
 }
 
+// loaded are those of a response to a request that came with a session, which nobody asked for.
+var loaded = []row{
+	{"nothing of the handler's", kit.Header(), kit.Header("Cache-Control", "private")},
+	{"a cacheable page", kit.Header("Cache-Control", "public, max-age=60", "Vary", "Accept", "Etag", `"1"`, "Set-Cookie", "a=b"), nil},
+	{"a page for a CDN", kit.Header("Cdn-Cache-Control", "max-age=60"), kit.Header("Cache-Control", "private", "Cdn-Cache-Control", "max-age=60")},
+	{"other headers", kit.Header("Last-Modified", "x", "Vary", "Accept"), kit.Header("Cache-Control", "private", "Last-Modified", "x", "Vary", "Accept")},
+}
+
 // used are those of a response that used the session.
 var used = []row{
 	{"nothing of the handler's", kit.Header(), kit.Header("Vary", "Cookie", "Cache-Control", "private")},
@@ -49,6 +58,9 @@ func sending(line string) []row {
 	cache := func(desc, before, after string) row {
 		return row{desc, kit.Header("Cache-Control", before), with("Cache-Control", after)}
 	}
+	targeted := func(name, before, after string) row {
+		return row{name + " with " + before, kit.Header(name, before), with("Cache-Control", "private, no-store", name, after)}
+	}
 	return []row{
 		{"nothing of the handler's", kit.Header(), with("Cache-Control", "private, no-store")},
 		{"cookies of the handler's", kit.Header("Set-Cookie", "a=b; Path=/", "Set-Cookie", "c=d"), with("Cache-Control", "private, no-store", "Set-Cookie", "a=b; Path=/", "Set-Cookie", "c=d")},
@@ -66,6 +78,18 @@ func sending(line string) []row {
 		cache("blanks and empty places", " ,public ,, s-maxage = 3 , max-age=1 ", "max-age=1, no-store"),
 		cache("an extension that begins so", "public-ish, s-maxages=1", "public-ish, s-maxages=1, no-store"),
 		{"two lines", kit.Header("Cache-Control", "public", "Cache-Control", "max-age=60"), with("Cache-Control", "max-age=60, no-store")},
+		targeted("Cdn-Cache-Control", "max-age=600", "no-store"),
+		targeted("CDN-Cache-Control", "public, max-age=600, stale-while-revalidate=60", "no-store"), // as RFC 9213 spells it
+		targeted("Cdn-Cache-Control", "no-store", "no-store"),
+		targeted("Cloudflare-Cdn-Cache-Control", "max-age=600", "no-store"),
+		targeted("X-Litespeed-Cache-Control", "public,max-age=120", "no-store"),
+		targeted("Surrogate-Control", "max-age=3600+600", "no-store"),
+		targeted("Surrogate-Control", `content="ESI/1.0", max-age=5`, `content="ESI/1.0", no-store`),
+		targeted("Edge-Control", "!no-store, max-age=1d", "no-store"),
+		targeted("X-Accel-Expires", "600", "0"),
+		targeted("X-Accel-Expires", "@1900000000", "0"),
+		targeted("x-accel-expires", "off", "0"),
+		targeted("X-Accel-Buffering", "no", "no"),
 		{"other headers", kit.Header("Etag", `"1"`, "Last-Modified", "x"), with("Cache-Control", "private, no-store", "Etag", `"1"`, "Last-Modified", "x")},
 	}
 }
@@ -73,6 +97,7 @@ func sending(line string) []row {
 func TestResponseHeader(t *testing.T) {
 	t.Parallel()
 	skip := sessions.Config{Skip: func(*http.Request) bool { return true }}
+	passive := sessions.Config{Passive: func(*http.Request) bool { return true }}
 	for _, situation := range []struct {
 		desc   string
 		stored bool
@@ -81,7 +106,8 @@ func TestResponseHeader(t *testing.T) {
 		rows   []row
 	}{
 		{"T9 a response without the session", false, sessions.Config{}, "", untouched},
-		{"T9 a response to a visitor whose session nobody asked for", true, sessions.Config{}, "", untouched},
+		{"T9 a response to a visitor whose session nobody asked for", true, sessions.Config{}, "", loaded},
+		{"T9 a response to a passive request whose session nobody asked for", true, passive, "", loaded},
 		{"T9 a response that Skip left out", true, skip, "change", untouched},
 		{"T9 a fresh session read", false, sessions.Config{}, "read", used},
 		{"T9 a stored session read", true, sessions.Config{}, "read", used},
@@ -91,12 +117,12 @@ func TestResponseHeader(t *testing.T) {
 		{"T9 Touch", true, sessions.Config{}, "Touch", used},
 		{"T9 Reload", true, sessions.Config{}, "Reload", used},
 		{"T9 Destroy of nothing", false, sessions.Config{}, "Destroy", used},
-		{"T10 a session created", false, sessions.Config{}, "change", sending(kit.CookieSent)},
-		{"T10 a session created by SaveUninitialized", false, sessions.Config{SaveUninitialized: true}, "", sending(kit.CookieSent)},
-		{"T10 a session renewed", true, sessions.Config{}, "Renew", sending(kit.CookieSent)},
-		{"T10 a sign-in", true, sessions.Config{}, "SignIn", sending(kit.CookieSent)},
-		{"T10 a session destroyed", true, sessions.Config{}, "Destroy", sending(kit.CookieExpired)},
-		{"T10 verb after verb", true, sessions.Config{}, "SignIn Renew Destroy SignIn Renew", sending(kit.CookieSent)},
+		{"T10 T13 a session created", false, sessions.Config{}, "change", sending(kit.CookieSent)},
+		{"T10 T13 a session created by SaveUninitialized", false, sessions.Config{SaveUninitialized: true}, "", sending(kit.CookieSent)},
+		{"T10 T13 a session renewed", true, sessions.Config{}, "Renew", sending(kit.CookieSent)},
+		{"T10 T13 a sign-in", true, sessions.Config{}, "SignIn", sending(kit.CookieSent)},
+		{"T10 T13 a session destroyed", true, sessions.Config{}, "Destroy", sending(kit.CookieExpired)},
+		{"T10 T13 verb after verb", true, sessions.Config{}, "SignIn Renew Destroy SignIn Renew", sending(kit.CookieSent)},
 	} {
 		t.Run(situation.desc, func(t *testing.T) {
 			for _, tc := range situation.rows {
@@ -192,6 +218,48 @@ func TestResponseHeader(t *testing.T) {
 			t.Errorf("%d, %v", res.StatusCode, handed)
 		}
 		kit.WantHeader(t, res.Header, kit.Header("Set-Cookie", kit.CookieSent, "Vary", "Cookie", "Cache-Control", "max-age=60, no-store", "Content-Length", "0"))
+	})
+
+	// What a middleware around Handler told caches of its pages is not true of an error response.
+	kept := kit.Header("Cache-Control", "public, max-age=60", "Cdn-Cache-Control", "max-age=60", "Surrogate-Control", "max-age=60", "X-Accel-Expires", "60")
+	for _, failing := range []string{"before Load", "before CompareAndSwap"} {
+		for _, custom := range []bool{false, true} {
+			t.Run(fmt.Sprintf("T13 no cache keeps an error response, failing %s, an ErrorHandler of one's own is %t", failing, custom), func(t *testing.T) {
+				cfg, want := sessions.Config{}, "no-store"
+				if custom {
+					want = "private"
+					cfg.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusNotFound) }
+				}
+				a := newApp(t, cfg)
+				token := a.Seed(1)
+				a.Store.Fail(sessions.ErrUnavailable, failing)
+				inner := a.Manager.Handler(http.HandlerFunc(change))
+				res := kit.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					maps.Copy(w.Header(), kept.Clone())
+					inner.ServeHTTP(w, r)
+				}), kit.With(token, "/"))
+				for name := range kept {
+					if got := res.Header[name]; name == "Cache-Control" && !slices.Equal(got, []string{want}) || name != "Cache-Control" && got != nil {
+						t.Errorf("%s: %q", name, got)
+					}
+				}
+				if got := res.Header["Vary"]; res.StatusCode < 400 || !slices.Equal(got, []string{"Cookie"}) {
+					t.Errorf("%d, Vary %q", res.StatusCode, got)
+				}
+			})
+		}
+	}
+
+	t.Run("T13 an ErrorHandler's own word to caches stands on a response without the cookie", func(t *testing.T) {
+		a := newApp(t, sessions.Config{ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			w.Header().Set("Cache-Control", "public, max-age=5")
+			w.Header().Set("Cdn-Cache-Control", "max-age=1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}})
+		token := a.Seed(1)
+		a.Store.Fail(sessions.ErrUnavailable)
+		res := a.Ask(nothing, pairs(token))
+		kit.WantHeader(t, res.Header, kit.Header("Vary", "Cookie", "Cache-Control", "public, max-age=5", "Cdn-Cache-Control", "max-age=1"))
 	})
 
 	t.Run("T9 two managers name Vary once and keep each other's cookies", func(t *testing.T) {

@@ -37,9 +37,9 @@ func TestLateChange(t *testing.T) {
 		if got := a.Views(token); res.Text != "first byte" || got != 2 {
 			t.Errorf("%q, %d views", res.Text, got)
 		}
-		a.WantEvents(t, sessions.EventSaved)
-		if got := a.Log.Take(); len(got) > 0 {
-			t.Errorf("log %q", got)
+		a.WantEvents(t, sessions.EventSaved, sessions.EventLateUse)
+		if got := a.Log.Take(); len(got) != 1 || !strings.Contains(got[0], "first looked at") {
+			t.Errorf("log %q, want one line of the late look", got)
 		}
 	})
 
@@ -98,7 +98,7 @@ func TestLateChange(t *testing.T) {
 		if got := a.Views(token); len(res.SetCookies()) > 0 || got != 0 {
 			t.Errorf("%v, %d views", res.SetCookies(), got)
 		}
-		a.WantEvents(t, sessions.EventDestroyed)
+		a.WantEvents(t, sessions.EventDestroyed, sessions.EventLateUse)
 	})
 
 	kit.EachConnection(t, "W6 what an event stream changed is saved though its client hung up", func(t *testing.T, via kit.Via) {

@@ -1,0 +1,9 @@
+package caching_test
+
+import (
+	"testing"
+
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
