@@ -30,7 +30,9 @@ var redisReplies = []redisReply{
 	{begins: "READONLY ", means: "the server is a replica, or has been made one", passes: true},
 	{begins: "NOREPLICAS ", means: "the server has fewer replicas than its min-replicas-to-write", passes: true},
 	{begins: "MISCONF ", means: "the server cannot save to its disk, and takes no writes until it can"},
-	{begins: "NOPERM ", means: "the server does not permit this user what the store needs: docs/redis.md has an ACL"},
+	{begins: "NOPERM ", means: needsACL},
+	{begins: "ERR ACL failure in script", means: ": " + needsACL},
+	{begins: "ERR The user executing the script can't run", means: " this command: " + needsACL},
 	{begins: "WRONGTYPE ", means: "what is stored under the key is no string"},
 	{begins: "NOAUTH ", means: "the server asks for a password"},
 	{begins: "WRONGPASS ", means: "the server does not accept the user or the password"},
@@ -51,7 +53,10 @@ var redisReplies = []redisReply{
 	{begins: "ERR SELECT is not allowed in cluster mode"},
 }
 
-const needsRedis = ": the store needs Redis 6.2 or Valkey"
+const (
+	needsRedis = ": the store needs Redis 6.2 or Valkey"
+	needsACL   = "the server does not permit this user what the store needs: docs/redis.md has an ACL"
+)
 
 // replyOf returns what err says a server has answered, if it is an answer. One
 // that is not known begins with "".
@@ -61,8 +66,12 @@ func replyOf(err error) (reply redisReply, ok bool) {
 		return reply, false
 	}
 	text := from.Error()
-	if strings.HasPrefix(text, "ERR Error running script") { // Redis 6 puts the reply to the script's command into its own
-		_, text, _ = strings.Cut(text, ": -")
+	if strings.HasPrefix(text, "ERR Error running script") { // Redis 6 puts what the script's command got behind it
+		if _, inner, ok := strings.Cut(text, ": -"); ok {
+			text = inner
+		} else {
+			text = "ERR " + text[strings.LastIndex(text, ": ")+len(": "):]
+		}
 	}
 	for _, known := range redisReplies {
 		if strings.HasPrefix(text+" ", known.begins) {
@@ -252,7 +261,7 @@ func afterFirst[R any](ctx context.Context, send redisSender, kind redisKind, re
 		if _, answered = replyOf(err); !answered && err != nil && ctx.Err() != nil {
 			err = lost
 		}
-	case !answered && err != nil && ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		err = send.whyLate(err)
 	}
 	return result, redisError(ctx, err)

@@ -35,7 +35,7 @@ func TestNobodyThere(t *testing.T) {
 			nobody, err := net.Listen("tcp", "127.0.0.1:0")
 			kit.Must(t, err)
 			kit.Must(t, nobody.Close())
-			wantNobody(t, bounded(d.open(t, nobody.Addr().String())))
+			wantNobody(t, d.open(t, nobody.Addr().String()))
 		})
 	}
 
@@ -43,27 +43,26 @@ func TestNobodyThere(t *testing.T) {
 		t.Parallel()
 		c := redistest.StartCluster(t, 3)
 		rdb := c.Client(t)
-		store := bounded(rdb)
-		_, _, err := store.Load(t.Context(), "k", time.Hour)
+		_, _, err := kit.RedisStore(rdb).Load(t.Context(), "k", time.Hour)
 		kit.WantErr(t, "Load", err, sessions.ErrNotFound)
 		for _, node := range c.Nodes {
 			node.Kill()
 		}
-		wantNobody(t, store)
+		wantNobody(t, rdb)
 	})
 }
 
 // wantNobody runs all operations of a store at once.
-func wantNobody(t *testing.T, store *sessions.RedisStore) {
+func wantNobody(t *testing.T, rdb redis.UniversalClient) {
+	// By itself a default client dials for 1.7 s before it says so, an AutoPipeliner for 3.3 s.
+	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: timeout + timeout/2})
 	for op, run := range kit.RedisOperations(store) {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
-			wantInTime(t, op, func() {
-				err := run(context.Background())
-				if !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "connection refused") {
-					t.Errorf("%v, want connection refused", err)
-				}
-			})
+			err := run(context.Background())
+			if !errors.Is(err, sessions.ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "connection refused") {
+				t.Errorf("%v, want connection refused", err)
+			}
 		})
 	}
 }

@@ -40,6 +40,9 @@ func TestRefusedWrites(t *testing.T) {
 		{"-ERR max number of clients reached", true},
 		{"-ERR unknown command 'evalsha', with args beginning with: ", true},
 		{"-ERR Error running script (call to f_5e1f): @user_script:8: @user_script: 8: -OOM command not allowed", true},
+		{"-ERR Error running script (call to f_5e1f): @user_script:8: @user_script: 8: The user executing the script can't run this command or subcommand", true},
+		{"-ERR The user executing the script can't run this command or subcommand script: 5e1f, on @user_script:8.", true},
+		{"-ERR ACL failure in script: User node has no permissions to run the 'getrange' command script: 5e1f, on @user_script:8.", true},
 		{"-ERR Error running script (call to f_5e1f): @user_script:8: attempt to index a nil value", false},
 		{"-ERR upstream failure", false}, // a proxy's, whose server may have applied it
 		{"-EXECABORT Transaction discarded because of previous errors.", false},
@@ -76,11 +79,13 @@ func TestRefusedWrites(t *testing.T) {
 			}
 			for _, row := range replies {
 				code, text, _ := strings.Cut(row.reply[1:], " ")
-				if code == "ERR" {
-					code = text[:min(len(text), len("unknown command"))]
-				}
-				if strings.Contains(row.reply, "-OOM") {
+				switch {
+				case strings.Contains(row.reply, "-OOM"):
 					code = "OOM"
+				case strings.Contains(row.reply, "The user executing"):
+					code = "The user executing"
+				case code == "ERR":
+					code = text[:min(len(text), len("unknown command"))]
 				}
 				for op := range writes {
 					err := run(op, func(int32) redistest.Action { return redistest.Refuse(row.reply) })
