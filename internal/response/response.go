@@ -88,7 +88,7 @@ var errPanicked = errors.New("sessions: commit panicked")
 // an allocation.
 func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	w.rw, w.c = rw, c
-	for name, lines := range rw.Header() {
+	for name, lines := range w.InnerHeader() {
 		if describesBody(name) {
 			if w.outer == nil {
 				w.outer = http.Header{}

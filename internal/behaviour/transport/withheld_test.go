@@ -170,7 +170,11 @@ func TestWithheld(t *testing.T) {
 				change(w, r)
 			})
 			a.WantCalls(t, "the form", "")
-			a.WantEvents(t, sessions.EventWithheld)
+			want := []sessions.EventKind{sessions.EventWithheld}
+			if late {
+				want = append(want, sessions.EventLateUse) // it is also a late first look
+			}
+			a.WantEvents(t, want...)
 		})
 	}
 
