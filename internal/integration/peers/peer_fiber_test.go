@@ -69,9 +69,10 @@ func (s fiberSession) increment() error {
 	return nil
 }
 
-func (s fiberSession) renew() error   { return s.m.Regenerate() }
-func (s fiberSession) destroy() error { return s.m.Destroy() }
-func (s fiberSession) save() error    { return nil } // the middleware does
+func (s fiberSession) renew() error             { return s.m.Regenerate() }
+func (s fiberSession) signIn(user string) error { return renewFor(s, user) }
+func (s fiberSession) destroy() error           { return s.m.Destroy() }
+func (s fiberSession) save() error              { return nil } // the middleware does
 
 // fiberPage is a page of fiber, which sends it when all handlers are done.
 type fiberPage struct{ c fiber.Ctx }

@@ -66,6 +66,8 @@ func (s *gorillaSession) renew() error {
 	return nil
 }
 
+func (s *gorillaSession) signIn(user string) error { return renewFor(s, user) }
+
 // destroy goes on with a session of the same name that the store calls new.
 func (s *gorillaSession) destroy() error {
 	if err := s.expire(); err != nil {

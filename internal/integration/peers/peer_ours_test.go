@@ -65,6 +65,12 @@ func (s oursSession) increment() error {
 	})
 }
 
-func (s oursSession) renew() error   { return s.m.Renew(s.r.Context()) }
+func (s oursSession) renew() error { return s.m.Renew(s.r.Context()) }
+
+func (s oursSession) signIn(user string) error {
+	s.set("User", user)
+	return s.m.SignIn(s.r.Context())
+}
+
 func (s oursSession) destroy() error { return s.m.Destroy(s.r.Context()) }
 func (s oursSession) save() error    { return nil } // Handler does

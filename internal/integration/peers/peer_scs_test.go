@@ -45,6 +45,7 @@ func (s scsSession) increment() error {
 	return nil
 }
 
-func (s scsSession) renew() error   { return s.m.RenewToken(s.r.Context()) }
-func (s scsSession) destroy() error { return s.m.Destroy(s.r.Context()) }
-func (s scsSession) save() error    { return nil } // LoadAndSave does
+func (s scsSession) renew() error             { return s.m.RenewToken(s.r.Context()) }
+func (s scsSession) signIn(user string) error { return renewFor(s, user) }
+func (s scsSession) destroy() error           { return s.m.Destroy(s.r.Context()) }
+func (s scsSession) save() error              { return nil } // LoadAndSave does

@@ -30,8 +30,18 @@ type session interface {
 	set(field, value string)
 	increment() error // of the field "Count"
 	renew() error
+	signIn(user string) error // the field "User", and a new token
 	destroy() error
 	save() error // what a handler has to do itself before it answers
+}
+
+// renewFor signs a user in where no call does: a new token, and the user.
+func renewFor(s session, user string) error {
+	if err := s.renew(); err != nil {
+		return err
+	}
+	s.set("User", user)
+	return nil
 }
 
 // A page is a response, be it net/http's or fasthttp's.
@@ -68,6 +78,8 @@ func act(h *hall, path string, query func(string) string, s session, p page) {
 	case "/late": // after the first byte of the response
 		p.write("first byte\n")
 		s.set(field, value)
+	case "/signin":
+		field, err = "User", s.signIn(value)
 	}
 	if err == nil {
 		err = s.save()

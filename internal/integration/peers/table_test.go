@@ -85,6 +85,21 @@ var table = []row{
 		false,
 	},
 	{
+		"C18", "a sign-in form that is submitted twice: both cookies are the user's, whichever arrives last", twoSignIns,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"L20", "the session is signed out while the visitor signs in: the sign-in works", signInAfterSignOut,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"L21", "the browser sends two valid cookies of the name: after a sign-in it is the user's", signInBesideAnother,
+		[...]cell{fails("it takes the first cookie alone, and the renewal has deleted what that stood for"), fails("it takes the first cookie alone; by hand: the renewal has deleted what that stood for"), fails("it takes the first cookie alone, and the renewal has deleted what that stood for")},
+		false,
+	},
+	{
 		"C7", "two requests change different fields: both changes survive", twoFields,
 		[...]cell{fails("the whole map is written"), fails("the whole map is written"), fails("the whole map is written")},
 		false,
