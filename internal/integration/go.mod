@@ -12,8 +12,10 @@ require (
 	github.com/gofiber/fiber/v3 v3.1.0
 	github.com/gofiber/storage/redis/v3 v3.4.3
 	github.com/gorilla/sessions v1.4.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/typedsessions/sessions v0.0.0-00010101000000-000000000000
+	github.com/urfave/negroni/v3 v3.1.2
 	golang.org/x/sys v0.48.0
 )
 

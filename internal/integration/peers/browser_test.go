@@ -82,6 +82,18 @@ func (b *browser) do(ctx context.Context, path string) answer {
 	return b.send(r)
 }
 
+// with is a GET with headers of the page's own, given by name and value.
+func (b *browser) with(path string, headers ...string) answer {
+	r, err := http.NewRequest(http.MethodGet, b.url+path, nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return b.send(r)
+}
+
 func (b *browser) send(r *http.Request) answer {
 	resp, err := (&http.Client{Transport: b.transport, Jar: b.jar}).Do(r)
 	if err != nil {
