@@ -44,12 +44,25 @@ func newBrowser(t *testing.T, url string, transport http.RoundTripper) *browser 
 // tab whose cookies the test can tell apart, or a thief.
 func (b *browser) clone() *browser {
 	c := newBrowser(b.t, b.url, b.transport)
+	c.jar.SetCookies(b.site(), b.jar.Cookies(b.site()))
+	return c
+}
+
+func (b *browser) site() *url.URL {
 	u, err := url.Parse(b.url)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	c.jar.SetCookies(u, b.jar.Cookies(u))
-	return c
+	return u
+}
+
+// cookies are those that it sends, as they stand in the header.
+func (b *browser) cookies() string {
+	r := http.Request{Header: http.Header{}}
+	for _, c := range b.jar.Cookies(b.site()) {
+		r.AddCookie(c)
+	}
+	return r.Header.Get("Cookie")
 }
 
 // at is the same browser at another server of the site.
@@ -66,6 +79,22 @@ func (b *browser) do(ctx context.Context, path string) answer {
 	if err != nil {
 		return answer{err: err}
 	}
+	return b.send(r)
+}
+
+// with is a GET with headers of the page's own, given by name and value.
+func (b *browser) with(path string, headers ...string) answer {
+	r, err := http.NewRequest(http.MethodGet, b.url+path, nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return b.send(r)
+}
+
+func (b *browser) send(r *http.Request) answer {
 	resp, err := (&http.Client{Transport: b.transport, Jar: b.jar}).Do(r)
 	if err != nil {
 		return answer{err: err}

@@ -1,5 +1,5 @@
-// Package peers holds a table: which promises about concurrent requests this
-// library keeps, and which ones its peers keep. TABLE.md is what it looks like.
+// Package peers holds a table: which promises this library keeps, and which
+// ones its peers keep. TABLE.md is what it looks like.
 //
 // Every cell is a test. A peer that is said to fail has to fail, so that the
 // table cannot go on saying so after the peer has been mended, and a peer that

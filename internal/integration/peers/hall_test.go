@@ -4,13 +4,15 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A hall is where the requests of one cell meet: the test finds there the ones
 // that it has started, and their handlers wait there until it lets them go on.
 type hall struct {
-	timeout time.Duration // RedisConfig.Timeout of ours; 0 is the default
+	timeout     time.Duration // RedisConfig.Timeout of ours; 0 is the default
+	undelivered atomic.Int64  // how often a library told that a token may not have arrived; ours alone can
 
 	mu     sync.Mutex
 	visits []*visit

@@ -83,14 +83,17 @@ func markdown(version map[string]string) string {
 	return b.String()
 }
 
-const intro = `# Concurrent requests: this library and its peers
+const intro = `# What this library keeps, and what its peers keep
 
 Written by the tests of this directory, which assert every cell: a peer that is said to fail has to fail,
 and the run breaks when it is mended. Races are parked at the named step, so that none is a matter of luck;
 numbers are those of the requirements. Every peer stands on a real Redis and is used as its documentation
 shows, with its defaults but for Secure cookies and, in scs and fiber as in sessions, an idle timeout of an
-hour. Gorilla has no call for a renewal: here it is the record deleted and the ID emptied by hand. A counter
-of sessions is kept with Update; a plain s.Count++ is a change of one field by two requests, as in C8.
+hour. Gorilla has no call for a renewal: here it is the record deleted and the ID emptied by hand. A sign-in
+is a renewal and a field with the user, ours is SignIn. A counter of sessions is kept with Update; a plain
+s.Count++ is a change of one field by two requests, as in C8. The WebSocket is gorilla/websocket's, and
+fasthttp's for fiber. The framework's writer is negroni's. "Somebody is told" is EventUndelivered; no peer
+has the like.
 
 `
 

@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -23,7 +24,7 @@ var gorillaPeer = peer{
 			// The error is dropped as in the README of gorilla/sessions: a
 			// cookie that cannot be decoded is one, and no reason to fail.
 			s, _ := store.Get(r, "session")
-			act(h, r.URL.Path, r.URL.Query().Get, &gorillaSession{store: store, s: s, w: w, r: r}, httpPage{w})
+			act(h, r.URL.Path, r.URL.Query().Get, &gorillaSession{store: store, s: s, w: w, r: r}, pageOf(w, r))
 		}))
 	},
 }
@@ -66,6 +67,8 @@ func (s *gorillaSession) renew() error {
 	return nil
 }
 
+func (s *gorillaSession) signIn(user string) error { return renewFor(s, user) }
+
 // destroy goes on with a session of the same name that the store calls new.
 func (s *gorillaSession) destroy() error {
 	if err := s.expire(); err != nil {
@@ -87,4 +90,12 @@ func (s *gorillaSession) save() error {
 		return nil
 	}
 	return s.s.Save(s.r, s.w)
+}
+
+func (s *gorillaSession) context() context.Context { return s.r.Context() }
+
+func (s *gorillaSession) under(ctx context.Context) session {
+	r := s.r.WithContext(ctx)
+	found, _ := s.store.Get(r, "session")
+	return &gorillaSession{store: s.store, s: found, w: s.w, r: r}
 }

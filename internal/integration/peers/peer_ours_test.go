@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,12 +19,20 @@ var oursPeer = peer{
 		rdb := redis.NewClient(&redis.Options{Addr: addr})
 		t.Cleanup(func() { rdb.Close() })
 		store := sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: h.timeout})
-		m, err := sessions.New[visitor](store, sessions.Config{IdleTimeout: idle, Logger: slog.New(slog.DiscardHandler)})
+		m, err := sessions.New[visitor](store, sessions.Config{
+			IdleTimeout: idle,
+			Logger:      slog.New(slog.DiscardHandler),
+			OnEvent: func(_ context.Context, e sessions.Event) {
+				if e.Kind == sessions.EventUndelivered {
+					h.undelivered.Add(1)
+				}
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return serve(t, h, m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			act(h, r.URL.Path, r.URL.Query().Get, oursSession{m, r}, httpPage{w})
+			act(h, r.URL.Path, r.URL.Query().Get, oursSession{m, r}, pageOf(w, r))
 		})))
 	},
 }
@@ -65,6 +74,18 @@ func (s oursSession) increment() error {
 	})
 }
 
-func (s oursSession) renew() error   { return s.m.Renew(s.r.Context()) }
+func (s oursSession) renew() error { return s.m.Renew(s.r.Context()) }
+
+func (s oursSession) signIn(user string) error {
+	s.set("User", user)
+	return s.m.SignIn(s.r.Context())
+}
+
 func (s oursSession) destroy() error { return s.m.Destroy(s.r.Context()) }
 func (s oursSession) save() error    { return nil } // Handler does
+
+func (s oursSession) context() context.Context { return s.r.Context() }
+
+func (s oursSession) under(ctx context.Context) session {
+	return oursSession{s.m, s.r.WithContext(ctx)}
+}

@@ -1,6 +1,7 @@
 package peers_test
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"testing"
@@ -21,7 +22,7 @@ var scsPeer = peer{
 		m.IdleTimeout = idle
 		m.Cookie.Secure = true
 		return serve(t, h, m.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			act(h, r.URL.Path, r.URL.Query().Get, scsSession{m, r}, httpPage{w})
+			act(h, r.URL.Path, r.URL.Query().Get, scsSession{m, r}, pageOf(w, r))
 		})))
 	},
 }
@@ -45,6 +46,13 @@ func (s scsSession) increment() error {
 	return nil
 }
 
-func (s scsSession) renew() error   { return s.m.RenewToken(s.r.Context()) }
-func (s scsSession) destroy() error { return s.m.Destroy(s.r.Context()) }
-func (s scsSession) save() error    { return nil } // LoadAndSave does
+func (s scsSession) renew() error             { return s.m.RenewToken(s.r.Context()) }
+func (s scsSession) signIn(user string) error { return renewFor(s, user) }
+func (s scsSession) destroy() error           { return s.m.Destroy(s.r.Context()) }
+func (s scsSession) save() error              { return nil } // LoadAndSave does
+
+func (s scsSession) context() context.Context { return s.r.Context() }
+
+func (s scsSession) under(ctx context.Context) session {
+	return scsSession{s.m, s.r.WithContext(ctx)}
+}

@@ -85,6 +85,21 @@ var table = []row{
 		false,
 	},
 	{
+		"C18", "a sign-in form that is submitted twice: both cookies are the user's, whichever arrives last", twoSignIns,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"L20", "the session is signed out while the visitor signs in: the sign-in works", signInAfterSignOut,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"L21", "the browser sends two valid cookies of the name: after a sign-in it is the user's", signInBesideAnother,
+		[...]cell{fails("it takes the first cookie alone, and the renewal has deleted what that stood for"), fails("it takes the first cookie alone; by hand: the renewal has deleted what that stood for"), fails("it takes the first cookie alone, and the renewal has deleted what that stood for")},
+		false,
+	},
+	{
 		"C7", "two requests change different fields: both changes survive", twoFields,
 		[...]cell{fails("the whole map is written"), fails("the whole map is written"), fails("the whole map is written")},
 		false,
@@ -200,8 +215,63 @@ var table = []row{
 		false,
 	},
 	{
+		"W14", "a failed save inside a compressor, which has set Content-Encoding before: the error is what its header says", failedSaveCompressed,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
 		"W6", "a change after the first byte of the response is saved", lateChange,
 		[...]cell{fails("the first byte commits, nothing after it"), na("the handler saves when it likes"), kept},
+		false,
+	},
+	{
+		"W12", "a helper goroutine looked at the session under a context whose time is up: the change is saved", helperUnderTimeout,
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"W13", "a panic, and a framework answers for it by the library's writer: nothing of the half-done change is saved", panicking("inner"),
+		[...]cell{fails("the first byte commits, also after a panic"), kept, kept},
+		false,
+	},
+	{
+		"W13", "a panic, and a framework answers for it outside: nothing of the half-done change is saved", panicking("outer"),
+		[...]cell{kept, kept, kept},
+		false,
+	},
+	{
+		"W15", "a session that begins in the request of a WebSocket: its cookie is in the 101, or it is not stored, or somebody is told", newBeforeUpgrade,
+		[...]cell{fails("it commits after the handler, into a header that has gone"), fails("the cookie of Save is not in the 101 that the upgrade writes"), kept},
+		false,
+	},
+	{
+		"W15", "a sign-in in the request of a WebSocket: its cookie is in the 101, or somebody is told", signInBeforeUpgrade,
+		[...]cell{fails("it commits after the handler, into a header that has gone"), fails("the cookie of Save is not in the 101 that the upgrade writes"), kept},
+		false,
+	},
+	{
+		"W15", "a handler writes past the library's writer, to a framework's that says Written, as gin's does: no session that nobody has the cookie of", writePast,
+		[...]cell{fails("it commits after the handler, into a header that has gone"), kept, na("one response, and no writer to go past")},
+		false,
+	},
+	{
+		"T14", "a form that another site posts, without the cookie, leaves the visitor signed in", foreignForm,
+		[...]cell{fails("a request without the cookie gets a new one, wherever it comes from"), fails("Save sends a new one (without SameSite: in browsers to which that is Lax)"), fails("a request without the cookie gets a new one, wherever it comes from")},
+		false,
+	},
+	{
+		"T14", "an image in another site's page stores no session that nobody has the cookie of", foreignImage,
+		[...]cell{fails("a session for each such request"), fails("a session for each such request (without SameSite: in browsers to which that is Lax)"), fails("a session for each such request")},
+		false,
+	},
+	{
+		"T9", "a page that read the session and says Last-Modified alone is not for a shared cache", sharedCache("/article"),
+		[...]cell{fails("Vary: Cookie, and no Cache-Control but no-cache for Set-Cookie"), fails("neither Cache-Control nor Vary"), fails("neither Cache-Control nor Vary")},
+		false,
+	},
+	{
+		"T9", "a page that looks at the session after its first byte and says Last-Modified alone is not for a shared cache", sharedCache("/article/late"),
+		[...]cell{fails("Vary: Cookie, and no Cache-Control but no-cache for Set-Cookie"), fails("neither Cache-Control nor Vary"), fails("neither Cache-Control nor Vary")},
 		false,
 	},
 }
