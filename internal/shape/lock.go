@@ -2,6 +2,7 @@ package shape
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
 )
@@ -29,8 +30,6 @@ func locks(t reflect.Type, path string, found map[string]error) {
 	case len(within) == 0 && is:
 		found[path] = fmt.Errorf("it has the methods of a lock and %s", why)
 	default:
-		for path, err := range within {
-			found[path] = err
-		}
+		maps.Copy(found, within)
 	}
 }
