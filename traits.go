@@ -15,7 +15,8 @@ type Defaulted interface{ SessionDefaults() }
 // nobody. A save that changes the owner renews the token, against session fixation (OWASP Session
 // Management): to another owner it is [Manager.SignIn], to nobody [Manager.Renew], and AuthenticatedAt is
 // reset. After the header was sent that is [ErrCommitted]. If the stored session has another owner than the
-// loaded one, a save is [ErrGone]. SessionOwner is called often, also on a zero T.
+// loaded one, a save is [ErrGone], unless it signs somebody in where nobody was. SessionOwner is called often,
+// also on a zero T.
 type Owned interface{ SessionOwner() string }
 
 // Versioned is implemented by a *T whose meaning has changed otherwise than by added and removed fields.
