@@ -4,7 +4,6 @@ package goroutine
 import (
 	"bytes"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,24 +55,28 @@ const (
 	perStack = 3 << 10                // the first guess, in bytes
 )
 
-// Running tells whether one of the goroutines has not ended. It says true where it cannot know, in a program of tens of
-// thousands of goroutines. One that has said, by a channel, that it is done may need a moment to end. So one that is
-// found at work, and not waiting for something, is looked at again.
-func (c *Census) Running(ids []ID) bool {
+// Running returns those of the goroutines that have not ended. It returns all where it cannot know, in a program of tens
+// of thousands of goroutines. One that has said, by a channel, that it is done may need a moment to end. So if those
+// that are left are all found at work, and not waiting for something, there is another look.
+func (c *Census) Running(ids []ID) []ID {
 	for range attempts {
 		blocked := c.look()
 		if blocked == nil {
-			return true
+			return ids
 		}
-		if slices.ContainsFunc(ids, func(id ID) bool { return blocked[id] }) {
-			return true
+		left := ids[:0:0]
+		waits := false
+		for _, id := range ids {
+			if w, there := blocked[id]; there {
+				left, waits = append(left, id), waits || w
+			}
 		}
-		if !slices.ContainsFunc(ids, func(id ID) bool { _, there := blocked[id]; return there }) {
-			return false
+		if ids = left; waits || len(ids) == 0 {
+			break
 		}
 		runtime.Gosched()
 	}
-	return true
+	return ids
 }
 
 // look returns the goroutines that there are, each with whether it is blocked, by a look that has begun after the call.
