@@ -97,7 +97,9 @@ func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
-	x.loaded = x.stored.Stored()
+	if x.loaded = x.stored.Stored(); x.loaded {
+		x.writer.SetEarly("Cache-Control", private, x.headerValues[1:1:2])
+	}
 }
 
 // endAbort recovers http.ErrAbortHandler after a failed save: httputil.ReverseProxy panics with it when a write
