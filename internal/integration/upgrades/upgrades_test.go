@@ -105,7 +105,8 @@ func TestWebSockets(t *testing.T) {
 			dialer := gorilla.Dialer{}
 			conn, res, err := dialer.Dial(strings.Replace(srv.URL, "http", "ws", 1)+"/rooms/1", http.Header{"Cookie": {kit.CookieName + "=" + token}})
 			kit.Must(t, err)
-			conn.Close() // until then a ReverseProxy goes on
+			_, _, _ = conn.ReadMessage() // until the server has closed: a client that has gone may not have got the cookie
+			conn.Close()                 // until then a ReverseProxy goes on
 			<-over
 			sent := kit.TokenOf(res.Header)
 			if got := sent != ""; got != tc.cookie {
