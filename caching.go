@@ -58,14 +58,19 @@ func cacheControl(h http.Header, sent bool, space []string) {
 }
 
 // errorCaching keeps shared caches away from an error response, unless the ErrorHandler then says otherwise: what the
-// header said to them was about the page that is not sent.
+// header said to them was about the page that is not sent. But a no-store, of a middleware outside, is about every page.
 func errorCaching(h http.Header) {
-	for name := range h {
-		if response.IsCacheField(name) {
-			delete(h, name)
+	said := private
+	for name, lines := range h {
+		if !response.IsCacheField(name) {
+			continue
 		}
+		if strings.EqualFold(name, "Cache-Control") && slices.Contains(directives(strings.ToLower(strings.Join(lines, ","))), "no-store") {
+			said = "no-store"
+		}
+		delete(h, name)
 	}
-	h.Set("Cache-Control", private)
+	h.Set("Cache-Control", said)
 }
 
 // noStore adds no-store and takes out what lets a shared cache keep the response. A targeted field is one that some

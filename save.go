@@ -23,7 +23,10 @@ func (s *session) autosave() error {
 	mine, changed, err := s.encodeAndCompare(s)
 	switch {
 	case errors.Is(err, errAbandoned):
-		s.addRouteEvent(EventLateChange, err)
+		if !s.toldAbandoned {
+			s.toldAbandoned = true
+			s.addRouteEvent(EventLateChange, err)
+		}
 		return nil
 	case s.saveErr != nil && s.stored.HasEnded() && (err != nil || !s.signsIn(mine)):
 		return nil

@@ -45,6 +45,7 @@ type session struct {
 	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
 	unanswered     bool        // the store did not answer a verb, and has answered none since: it is not asked by itself
 	lossTold       bool        // with unanswered: the verb's error, or an event, has told that T is not saved
+	toldAbandoned  bool        // it has told that *T was left alone because its handler goes on
 	toldWithheld   bool        // it has told that an automatic save created nothing, see isWithheld
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 

@@ -250,6 +250,22 @@ func TestResponseHeader(t *testing.T) {
 		}
 	}
 
+	for _, failing := range []string{"before Load", "before CompareAndSwap"} {
+		t.Run("T13 W14 a no-store of a middleware outside stays on an error response, failing "+failing, func(t *testing.T) {
+			a := newApp(t, sessions.Config{ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusNotFound) }})
+			token := a.Seed(1)
+			a.Store.Fail(sessions.ErrUnavailable, failing)
+			inner := a.Manager.Handler(http.HandlerFunc(change))
+			res := kit.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header()["Cache-Control"] = []string{"max-age=0", "must-revalidate, No-Store"}
+				inner.ServeHTTP(w, r)
+			}), kit.With(token, "/"))
+			if got := res.Header["Cache-Control"]; !slices.Equal(got, []string{"no-store"}) {
+				t.Errorf("Cache-Control %q", got)
+			}
+		})
+	}
+
 	t.Run("T13 an ErrorHandler's own word to caches stands on a response without the cookie", func(t *testing.T) {
 		a := newApp(t, sessions.Config{ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 			w.Header().Set("Cache-Control", "public, max-age=5")

@@ -95,7 +95,7 @@ func TestTimeoutHandlerInside(t *testing.T) {
 		<-over
 		a.WantCalls(t, "it", "Load")
 		a.Server().Close()
-		wantLateChanges(t, a, context.Canceled)
+		wantLateChange(t, a, context.Canceled)
 	})
 
 	kit.EachVia(t, "W12 inside, after its deadline: T is left alone though middleware around it looks at the session once more", func(t *testing.T, via kit.Via) {
