@@ -79,7 +79,10 @@ func copyParsedForm(r, inner *http.Request) {
 	for _, after, ok := strings.Cut(r.Pattern, "{"); ok; _, after, ok = strings.Cut(after, "{") {
 		if name, _, _ := strings.Cut(after, "}"); name != "$" {
 			name = strings.TrimSuffix(name, "...")
-			r.SetPathValue(name, inner.PathValue(name))
+			// A handler that goes on reads the same values, so they are not written where they are right.
+			if value := inner.PathValue(name); r.PathValue(name) != value {
+				r.SetPathValue(name, value)
+			}
 		}
 	}
 }
@@ -94,7 +97,9 @@ func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
-	x.loaded = x.stored.Stored()
+	if x.loaded = x.stored.Stored(); x.loaded {
+		x.writer.SetEarly("Cache-Control", private, x.headerValues[1:1:2])
+	}
 }
 
 // endAbort recovers http.ErrAbortHandler after a failed save: httputil.ReverseProxy panics with it when a write
@@ -150,6 +155,9 @@ func (x *exchange) release() {
 	err := x.Err()
 	if err == nil && x.writer.Unseen(x.asked) {
 		err = errUnseen
+	}
+	if !x.headerSent { // a panic has left the handler, and a framework may answer
+		x.tellCaches(x.writer.InnerHeader(), false)
 	}
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
 	e := Event{Kind: EventUndelivered, Op: opCommit.name, Err: err}
@@ -284,15 +292,21 @@ func (x *exchange) write() {
 func (x *exchange) writeInto(h http.Header) {
 	o := x.result()
 	sent := x.core.Transport.Write(h, x.request, o)
-	if sent || o.Used {
+	x.tellCaches(h, sent)
+	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
+		x.addEvent(eventInsecure, nil)
+	}
+}
+
+// tellCaches writes the header fields for caches; sent says that the token is sent.
+func (x *exchange) tellCaches(h http.Header, sent bool) {
+	used := sent || x.live.isUsed()
+	if used {
 		x.varied = true
 		addVary(h, x.core.Transport.Vary(), x.headerValues[:0:1])
 	}
-	if sent || o.Used || x.loaded {
+	if used || x.loaded {
 		cacheControl(h, sent, x.headerValues[1:1:2])
-	}
-	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
-		x.addEvent(eventInsecure, nil)
 	}
 }
 
