@@ -63,7 +63,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
-	EventLateUse      // the session was first looked at after the header had gone, without Vary
+	EventLateUse      // the session was used, but the header had gone without Vary: before the first look, or past Handler's writer
 	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
 	// EventUnknownTokens tells that at least a hundred tokens within a minute were well-formed and found nowhere: somebody
 	// guesses, or the store has lost its records. There is one a minute at most, with the Count.

@@ -35,7 +35,7 @@ var logLines = map[EventKind]logLine{
 	EventLateChange:  {slog.LevelWarn, "a session was changed too late to be saved: call Save before the response begins"},
 	EventUndelivered: {slog.LevelInfo, "a response with a new session token may not have arrived"},
 	EventWithheld:    {slog.LevelWarn, "nothing was stored for a cross-site request without the cookie, because a new session would replace the one whose cookie the browser may have withheld: call SignIn or Save to store it, or Skip the route"},
-	EventLateUse:     {slog.LevelWarn, "a session was first looked at after the response began: look before, so that caches are told"},
+	EventLateUse:     {slog.LevelWarn, "caches were not told that a session was used, because the response had begun: look at it before"},
 
 	EventUnknownTokens: {slog.LevelWarn, "many unknown tokens within a minute: somebody guesses, or the store has lost its records"},
 }
