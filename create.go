@@ -58,7 +58,7 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 	}
 	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
 	if !rec.Authenticated.IsZero() || s.signsIn(mine) {
-		if s.ended, err = s.stored.EndRefused(ctx); err != nil {
+		if err = s.endRefused(ctx); err != nil {
 			return err
 		}
 	}
@@ -82,6 +82,13 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 		s.addEvent(EventSignedIn, nil)
 	}
 	return nil
+}
+
+// endRefused ends the two valid sessions that the request could not use: its user has just proved who they are.
+func (s *session) endRefused(ctx context.Context) error {
+	ended, err := s.stored.EndRefused(ctx)
+	s.ended = append(s.ended, ended...)
+	return err
 }
 
 const maxLabel = 256
