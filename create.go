@@ -51,19 +51,17 @@ func (s *session) createSignedIn(ctx context.Context, changeHeader func(*record.
 }
 
 // create stores a new session under a new token. It fails after the response header was sent, because the client
-// could not get the token. A new session that has an owner counts as signed in.
+// could not get the token. An owner that the request has given to T has signed in; one of SessionDefaults has not.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
 	if err := s.headerErr(); err != nil {
 		return err
 	}
-	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
-	if !rec.Authenticated.IsZero() || s.signsIn(mine) {
+	signedIn := !rec.Authenticated.IsZero() || s.signsIn(mine)
+	if signedIn {
+		rec.Authenticated = rec.Created
 		if err = s.endRefused(ctx); err != nil {
 			return err
 		}
-	}
-	if signedIn {
-		rec.Authenticated = rec.Created
 	}
 	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
 	if err != nil {
