@@ -34,7 +34,7 @@ type Event struct {
 	Op       string           // load, commit, or the verb in lower case
 	Duration time.Duration    // of Op so far, the store's answers included
 	Fields   []string         // of EventMerged and EventConflict: names as the codec writes them, never values
-	Count    int              // of EventUnknownTokens: since the last one
+	Count    int              // of EventUnknownTokens: of the burst, since the last one
 	Err      error            // the error behind the event, if any
 	outage   *protocol.Outage // of EventUnavailable and EventRecovered, for the log
 	route    string           // method and pattern, where the log tells them

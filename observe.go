@@ -42,17 +42,23 @@ var logLines = map[EventKind]logLine{
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
-// report logs an event if its error reaches no caller, and calls the hook, which gets each one.
-func (m *core) report(ctx context.Context, e Event) {
-	if e.Kind == eventInsecure {
-		m.Logger.WarnContext(ctx, insecureMsg)
+// report logs the events whose errors reach no caller, and calls the hook, which gets each one. The hook may panic, and
+// that a line has been written is remembered: so all lines come first.
+func (m *core) report(ctx context.Context, events ...Event) {
+	for _, e := range events {
+		if line, ok := logLines[e.Kind]; ok {
+			m.log(ctx, line, e)
+		} else if e.Kind == eventInsecure {
+			m.Logger.WarnContext(ctx, insecureMsg)
+		}
+	}
+	if m.OnEvent == nil {
 		return
 	}
-	if line, ok := logLines[e.Kind]; ok {
-		m.log(ctx, line, e)
-	}
-	if m.OnEvent != nil {
-		m.OnEvent(ctx, e)
+	for _, e := range events {
+		if e.Kind != eventInsecure {
+			m.OnEvent(ctx, e)
+		}
 	}
 }
 
