@@ -51,19 +51,17 @@ func (s *session) createSignedIn(ctx context.Context, changeHeader func(*record.
 }
 
 // create stores a new session under a new token. It fails after the response header was sent, because the client
-// could not get the token. A new session that has an owner counts as signed in.
+// could not get the token. An owner that the request has given to T has signed in; one of SessionDefaults has not.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
 	if err := s.headerErr(); err != nil {
 		return err
 	}
-	signedIn := mine.Owner != "" || !rec.Authenticated.IsZero()
-	if !rec.Authenticated.IsZero() || s.signsIn(mine) {
-		if s.ended, err = s.stored.EndRefused(ctx); err != nil {
-			return err
-		}
-	}
+	signedIn := !rec.Authenticated.IsZero() || s.signsIn(mine)
 	if signedIn {
 		rec.Authenticated = rec.Created
+		if err = s.endRefused(ctx); err != nil {
+			return err
+		}
 	}
 	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
 	if err != nil {
@@ -82,6 +80,13 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 		s.addEvent(EventSignedIn, nil)
 	}
 	return nil
+}
+
+// endRefused ends the two valid sessions that the request could not use: its user has just proved who they are.
+func (s *session) endRefused(ctx context.Context) error {
+	ended, err := s.stored.EndRefused(ctx)
+	s.ended = append(s.ended, ended...)
+	return err
 }
 
 const maxLabel = 256

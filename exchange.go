@@ -124,7 +124,7 @@ func (x *exchange) saveLate() {
 	x.await(opCommit.name) // also for an Update that the handler has left behind
 	defer x.end()
 	if !hijacked {
-		x.autosaveLate()
+		x.autosaveLate(nil)
 	} else if x.byCommit {
 		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
 		ctx, cancel := x.core.engine.SaveContext(x)
@@ -133,14 +133,15 @@ func (x *exchange) saveLate() {
 	}
 }
 
-// autosaveLate saves when the header has gone, and tells if the session is used that caches were not told of.
-func (x *exchange) autosaveLate() {
+// autosaveLate saves when the header has gone, and tells if the session is used that caches were not told of. why is
+// nil if nobody looked in time.
+func (x *exchange) autosaveLate(why error) {
 	used := x.live.isUsed()
 	if err := x.autosave(); err != nil {
 		x.addRouteEvent(EventLateChange, err)
 	} else if used && !x.varied {
 		x.varied = true
-		x.addRouteEvent(EventLateUse, nil)
+		x.addRouteEvent(EventLateUse, why)
 	}
 }
 
@@ -219,7 +220,7 @@ func (x *exchange) saveAndWriteHeader() error {
 	x.mustBegin()
 	defer x.end()
 	if x.begunElsewhere() {
-		x.autosaveLate()
+		x.autosaveLate(x.headerErr())
 		return nil
 	}
 	token := x.stored.Token

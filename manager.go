@@ -50,7 +50,7 @@ func (m *Manager[T]) Commit(ctx context.Context) (Outcome, error) {
 		err := s.saveIfChanged(ctx)
 		o = s.result()
 		if s.request == nil && err == nil {
-			s.outcome = OutcomeUnchanged
+			s.outcome, s.ended = OutcomeUnchanged, nil
 		}
 		return err
 	})

@@ -48,10 +48,6 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 	defer s.end()
 	s.live.noteUsed()
 	s.byCommit = false
-	if s.stored.Gone && !op.worksWhenGone {
-		s.saveErr = ErrGone
-		return ErrGone
-	}
 	if s.signErr != nil && op.saves {
 		return s.signErr
 	}
@@ -59,7 +55,10 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 	if op.renews {
 		s.signErr = errNotRenewed // it stays if the verb panics
 	}
-	err := verb(ctx, s)
+	err := ErrGone
+	if !s.stored.Gone || op.worksWhenGone {
+		err = verb(ctx, s)
+	}
 	if refusal, ok := errors.AsType[*protocol.Refusal](err); ok {
 		return refusal.Err
 	}
@@ -71,7 +70,8 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 		}
 		s.saveErr = err
 		if errors.Is(err, ErrUnavailable) {
-			s.unanswered, s.lossTold = true, op.saves || op.renews
+			s.lossTold = s.unanswered && s.lossTold || op.saves || op.renews
+			s.unanswered = true
 		}
 	case op.saves: // signErr was nil, unless a sign-in could not begin meanwhile
 		s.saveErr = nil

@@ -250,6 +250,11 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 		if err := s.headerErr(); err != nil {
 			return p, err
 		}
+		if r.kind == EventSignedIn {
+			if err := s.endRefused(s); err != nil {
+				return p, err
+			}
+		}
 		r.changeHeader(&p.Record)
 		e.setLabelAndAttrsOnce(&p.Record)
 		e.renewalEvent, p.NewToken = r.kind, true

@@ -337,6 +337,25 @@ func TestTwoCookies(t *testing.T) {
 		}
 	})
 
+	t.Run("L21 L13 cookies of two that a SignIn has ended are expired when a later one succeeds, and told to one Commit", func(t *testing.T) {
+		p := newPlace(t, express.Options{})
+		p.put(sid, nodeDoc("900000", `,"views":7`), 900)
+		p.put(other, strings.Replace(nodeDoc("900000", `,"views":8`), `"path":"/"`, `"domain":"example.com","path":"/shop"`, 1), 900)
+		ctx, err := p.Load(t.Context(), sid, other)
+		p.ok(err)
+		p.FromContext(ctx).Note = strings.Repeat("x", 5<<20)
+		if err := p.SignIn(ctx); !errors.Is(err, sessions.ErrTooLarge) {
+			t.Fatal(err)
+		}
+		p.FromContext(ctx).Note = ""
+		p.ok(p.SignIn(ctx))
+		for _, want := range []int{2, 0} {
+			if o, err := p.Commit(ctx); err != nil || len(o.Ended) != want {
+				t.Errorf("%v, %d cookies have ended, want %d", err, len(o.Ended), want)
+			}
+		}
+	})
+
 	t.Run("C16 Destroy of a request with two ends both", func(t *testing.T) {
 		p := newPlace(t, express.Options{})
 		p.put(sid, nodeDoc("900000", `,"views":7`), 900)

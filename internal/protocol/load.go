@@ -70,12 +70,10 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 		return token, nil
 	}
 	s.app.Notice(Notice{Kind: TwoSessions})
-	keys, marks := s.destroyKeys, s.seenMarks
-	s.Reset()
 	for _, r := range valid {
-		keys.add(r.key, time.Now())
+		s.destroyKeys.add(r.key, time.Now())
 	}
-	s.destroyKeys, s.seenMarks, s.refused = keys, marks, valid
+	s.refused = valid
 	return "", nil
 }
 

@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -109,6 +110,38 @@ func TestFailedVerbs(t *testing.T) {
 		})
 	}
 
+	for _, verb := range []string{"SignIn", "Renew"} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("L12 L20 after a %s of a session that has ended, and failed, nothing is saved, known before: %t", verb, known), func(t *testing.T) {
+				a := kit.NewApp(t, kit.HTTP2, kit.Memory(), sessions.Config{})
+				m := kit.New[owned](t, a.Store, sessions.Config{})
+				token := a.Seed(1)
+				h := m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					kit.Verb(t, a.Manager, token, "Destroy")
+					if known {
+						kit.WantErr(t, "Touch", m.Touch(r.Context()), sessions.ErrGone)
+					}
+					m.FromContext(r.Context()).UserID = "alice"
+					want := sessions.ErrGone
+					if verb == "SignIn" {
+						want = broken
+						a.Store.Fail(broken, "before Create")
+					}
+					if kit.Call(m, r.Context(), verb) == nil {
+						t.Error("it has not failed")
+					}
+					a.Store.Heal()
+					kit.WantErr(t, "the Save after it", m.Save(r.Context()), want)
+					w.WriteHeader(http.StatusTeapot)
+				}))
+				res := kit.Serve(h, kit.With(token, "/"))
+				if live, _ := a.Store.Left(t); res.StatusCode != http.StatusTeapot || len(res.Header["Set-Cookie"]) > 0 || live > 0 {
+					t.Errorf("%d with %q, and %d sessions", res.StatusCode, res.Header["Set-Cookie"], live)
+				}
+			})
+		}
+	}
+
 	t.Run("K7 the handler's answer to a failed Save stands, and so does the record", func(t *testing.T) {
 		a := kit.NewApp(t, kit.HTTP2, kit.Memory(), sessions.Config{MaxSize: 2000})
 		a.Handle("/", func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
@@ -188,3 +221,8 @@ func TestFailedVerbs(t *testing.T) {
 		}
 	})
 }
+
+// owned is a T whose change of owner is a sign-in.
+type owned kit.Session
+
+func (s *owned) SessionOwner() string { return s.UserID }

@@ -146,6 +146,18 @@ func TestToldByAVerb(t *testing.T) {
 			}
 		}
 
+		if v.ofT {
+			kit.EachStack(t, "L22 after "+v.name+" a Touch that the store does not answer either tells nothing more", func(t *testing.T, s kit.Stack) {
+				a, _, res := visit(t, s, v.name, v.op, errDown, func(a *kit.App, _ http.ResponseWriter, r *http.Request, _ *kit.Session) {
+					a.Store.Fail(errDown)
+					kit.WantErr(t, "Touch", a.Touch(r.Context()), sessions.ErrUnavailable)
+				})
+				a.Server().WantQuiet()
+				wantTeapot(t, res)
+				wantTold(t, a, 0)
+			})
+		}
+
 		kit.EachStack(t, "L22 after "+v.name+" a store that answers a Touch is asked again", func(t *testing.T, s kit.Stack) {
 			a, token, res := visit(t, s, v.name, v.op, errDown, func(a *kit.App, _ http.ResponseWriter, r *http.Request, _ *kit.Session) {
 				a.Store.Heal()

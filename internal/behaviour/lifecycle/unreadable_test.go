@@ -25,6 +25,20 @@ func TestUnreadableMeanwhile(t *testing.T) {
 			a.WantEvents(t, sessions.EventUndecodable)
 		})
 	}
+	for _, verb := range []string{"SignIn", "Remember"} {
+		t.Run("L20 K6 a "+verb+" that finds an unreadable record leaves it and is a DecodeError", func(t *testing.T) {
+			a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
+			token, record := a.Seed(1), kit.RecordOf("json", `{"views":"x"}`)
+			ctx, _ := kit.Load(t, a.Manager, token)
+			kit.Place(t, a.Store.Store, token, record)
+			if _, ok := errors.AsType[*sessions.DecodeError](kit.Call(a.Manager, ctx, verb)); !ok {
+				t.Error("want a DecodeError")
+			}
+			if live, _ := a.Store.Left(t); live != 1 || kit.RecordUnder(t, a.Store, token) != record {
+				t.Errorf("%d records are left", live)
+			}
+		})
+	}
 }
 
 // A value that is empty has no prefix to be told by.

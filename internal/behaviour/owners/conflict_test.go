@@ -241,6 +241,20 @@ func TestTwoAtOnce(t *testing.T) {
 				p.wantLeft(1, 0)
 			})
 		}
+		for _, save := range plain {
+			row(fmt.Sprintf("L21 %s signs ann in behind a Save of nobody's, and ends two valid sessions", save), func(t *testing.T, p *processes) {
+				tokens := []string{kit.Edit(t, p.other, "", to("eve")), kit.Edit(t, p.other, "", to("mallory"))}
+				ctx, s := kit.Load(t, p.mine, tokens...)
+				s.Note = "an anonymous change"
+				kit.Must(t, p.mine.Save(ctx))
+				p.wantLeft(3, 0)
+				kit.Must(t, save.run(p.mine, ctx, to("ann")))
+				if _, err := p.mine.Commit(ctx); err != nil {
+					t.Error(err)
+				}
+				p.wantLeft(1, 1)
+			})
+		}
 		row("L21 what signs nobody in leaves two valid sessions as they are", func(t *testing.T, p *processes) {
 			tokens := []string{kit.Edit(t, p.other, "", to("eve")), kit.Edit(t, p.other, "", to("mallory"))}
 			ctx, s := kit.Load(t, p.mine, tokens...)

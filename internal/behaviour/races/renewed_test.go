@@ -128,7 +128,7 @@ func TestLostRotation(t *testing.T) {
 		}
 	})
 
-	kit.EachBubble(t, "C21 Info tells of a renewal elsewhere while the mark stands and the request has no session of its own", func(t *testing.T, c sessions.Codec) {
+	kit.EachBubble(t, "C21 C14 Info tells of a renewal elsewhere while the mark stands and the request has no session of its own", func(t *testing.T, c sessions.Codec) {
 		events := &kit.Events{}
 		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{Codec: c, OnEvent: events.On})
 		want := func(what string, want bool, tokens ...string) context.Context {
@@ -149,6 +149,13 @@ func TestLostRotation(t *testing.T) {
 		want("an unknown token", false, kit.UnknownToken(1))
 		want("the old token and an unknown one", true, kit.UnknownToken(1), old)
 		want("the old token and the renewed one", false, old, renewed)
+		two := []string{kit.MustRequest(t, m, "", kit.Put(m, "eve")), kit.MustRequest(t, m, "", kit.Put(m, "mallory"))}
+		want("two valid tokens", false, two...)
+		for _, tokens := range [][]string{{old, two[0], two[1]}, {two[0], old, two[1]}, {two[0], two[1], old}} {
+			ctx := want("the old token and two valid ones", true, tokens...)
+			m.FromContext(ctx).Views++
+			kit.WantErr(t, "Save", m.Save(ctx), sessions.ErrGone) // C14
+		}
 		if kit.WantErr(t, "Save", m.Update(slow, func(s *kit.Session) error { s.Views++; return nil }), sessions.ErrGone); told(slow) {
 			t.Error("a request with a session, which has ended: its verbs are ErrGone")
 		}

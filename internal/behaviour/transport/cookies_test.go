@@ -104,6 +104,20 @@ func TestSeveralCookies(t *testing.T) {
 		})
 	}
 
+	for _, before := range []string{"change Save", "change Renew", "SignIn", "change Save SignIn Save"} {
+		t.Run("L21 a SignIn behind "+before+" in the same request ends both of two valid ones", func(t *testing.T) {
+			a := newApp(t, sessions.Config{})
+			mine, tossed := a.Seed(7), a.Seed(9)
+			res := a.Ask(call(t, a, before+" SignIn"), pairs(mine, tossed))
+			if a.Views(mine) != 0 || a.Views(tossed) != 0 || !kit.Alive(t, a.Manager, mine, tossed, kit.TokenOf(res.Header)) {
+				t.Errorf("%d and %d views, %v", a.Views(mine), a.Views(tossed), res.Header)
+			}
+			if live, _ := a.Store.Left(t); live != 1 {
+				t.Errorf("%d sessions, want that of the sign-in", live)
+			}
+		})
+	}
+
 	t.Run("L21 a sign-in that cannot end them fails", func(t *testing.T) {
 		a := newApp(t, sessions.Config{})
 		mine, tossed := a.Seed(7), a.Seed(9)

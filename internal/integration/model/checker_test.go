@@ -28,7 +28,8 @@ import (
 //	              also one that the request's token was renewed to (follow).
 //	create        begins another session. A sign-in whose session has ended, or was
 //	              renewed, does so with T as the request has it (L20, C18): to the
-//	              session from before it is a renewal that ended in ErrGone.
+//	              session from before it is a renewal that ended in ErrGone, which
+//	              the sign-in itself never returns.
 //
 // What did not return nil:
 //

@@ -221,7 +221,16 @@ func (v *visit) renew(s verb, call func() error) {
 	}
 	o := v.begin(s, opRenew)
 	o.Set = v.edits
-	v.stored(o, call())
+	if !o.signsIn() {
+		v.stored(o, call())
+		return
+	}
+	o.From = v.look() // before the call: it may bring nothing back
+	err := call()
+	if errors.Is(err, sessions.ErrGone) {
+		err = fmt.Errorf("a sign-in that depends on what became of the session: %v", err) // L20: nobody expects it
+	}
+	v.stored(o, err)
 }
 
 // stored notes an operation that stores T, as a new session or under a new
@@ -252,8 +261,10 @@ func (v *visit) stored(o op, err error) {
 		before := o // to its session the sign-in is one that came too late
 		before.Err, before.Return = gone, clock()
 		v.ops = append(v.ops, before)
-		o.Kind, o.Token, o.Set, o.From = opCreate, "", nil, v.look()
+		o.Kind, o.Token, o.Set = opCreate, "", nil
 		v.lost = false
+	} else {
+		o.From = nil
 	}
 	o.New = out.Token.Reveal()
 	v.token = o.New
