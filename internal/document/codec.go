@@ -56,10 +56,10 @@ func (c *Codec) Fields(data []byte) ([]Field, error) {
 }
 
 // exact tells whether different bytes of this encoder mean another value of a field, or in a document without a name of
-// any field. They need not for a T that encodes itself, and they do not where encoding/json before Go 1.27 has escaped what is not UTF-8: it writes the character that
-// this is read as in another way.
+// any field. They need not for a T that encodes itself, nor where encoding/json has written U+FFFD for what is not UTF-8:
+// before Go 1.27 escaped, which it writes in another way when it has read it, and two such keys of a map are one then.
 func (c *Codec) exact(name string, value []byte) bool {
-	return c.FieldNames != nil && !c.Inexact[name] && !bytes.Contains(value, []byte(`\ufffd`))
+	return c.FieldNames != nil && !c.Inexact[name] && !bytes.Contains(value, []byte(`\ufffd`)) && !bytes.Contains(value, []byte("\ufffd"))
 }
 
 // knowsAll tells whether every field of a document that was decoded before is among the known ones.

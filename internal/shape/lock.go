@@ -22,7 +22,9 @@ type place struct {
 // is behind a pointer, in a slice or in a map is replaced as well, unless its type encodes itself and so keeps the lock to
 // its own methods. The paths are those of locks; what holds nothing that is exported counts as one.
 func locks(t reflect.Type, at place, found map[string]error) {
-	for crossed := false; ; t = t.Elem() {
+	var seen []reflect.Type // a map may hold maps of its own type
+	for crossed := false; !slices.Contains(seen, t); t = t.Elem() {
+		seen = append(seen, t)
 		switch t.Kind() {
 		case reflect.Array:
 			if at.shared && t.Len() == 0 {

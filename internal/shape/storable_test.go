@@ -74,6 +74,7 @@ type (
 		Next *tree
 		mu   sync.RWMutex
 	}
+	nested    map[string][]nested
 	protected struct {
 		N  int
 		mu sync.Mutex
@@ -290,6 +291,7 @@ func TestUnstorable(t *testing.T) {
 		{reflect.TypeFor[field[struct{ A []struct{ B *open } }]](), "F.A[].B.mu is of type sync.Mutex, " + lock, "="},
 		{reflect.TypeFor[field[*tree]](), "F.mu is of type sync.RWMutex, " + lock, "="},
 		{reflect.TypeFor[field[**protected]](), "", ""},
+		{reflect.TypeFor[field[nested]](), "", ""},
 		{reflect.TypeFor[field[*message]](), "", ""},
 		{reflect.TypeFor[struct {
 			N int

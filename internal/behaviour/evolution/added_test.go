@@ -80,6 +80,14 @@ func (s *addedOmitted) SessionDefaults() {
 	s.Recents = map[string]int{}
 }
 
+// addedAliased reads a field by its former name.
+type addedAliased struct {
+	Name   string         `msgpack:"name"`
+	Recent map[string]int `msgpack:"recent,alias:latest"`
+}
+
+func (s *addedAliased) SessionDefaults() { s.Recent = map[string]int{"default": 1} }
+
 // addedMerging merges itself.
 type addedMerging struct{ addedOmitted }
 
@@ -260,6 +268,19 @@ func TestAddedFields(t *testing.T) {
 				if s := kit.Stored(t, m, token); s.Recent["a"] != 2 || s.Within.Recent["b"] != 2 || s.Recents["c"] != 2 || s.Views != 1 {
 					t.Errorf("stored %+v", s)
 				}
+			}
+		})
+	})
+	t.Run("K9 a field that a record has by its alias is not added", func(t *testing.T) {
+		type older struct {
+			Name   string         `msgpack:"name"`
+			Latest map[string]int `msgpack:"latest"`
+		}
+		store := kit.Memory()
+		token := kit.Edit(t, kit.New[older](t, store, sessions.Config{Codec: sessions.MsgPack{}}), "", func(s *older) { s.Name = "ann" })
+		kit.Edit(t, kit.New[addedAliased](t, store, sessions.Config{Codec: sessions.MsgPack{}}), token, func(s *addedAliased) {
+			if s.Name != "ann" || s.Recent != nil {
+				t.Errorf("%+v", *s)
 			}
 		})
 	})
