@@ -34,12 +34,14 @@ func varies(lines []string, name string) bool {
 	return false
 }
 
+const private = "private"
+
 // cacheControl keeps shared caches away: from a response that may show the session
 // unless the handler said otherwise, from one that carries a token in any case
 // (RFC 9111 section 5.2.2, ASVS 5.0 14.3.2).
 func cacheControl(h http.Header, sent bool, space []string) {
 	if len(h["Cache-Control"]) == 0 {
-		h["Cache-Control"] = append(space, "private")
+		h["Cache-Control"] = append(space, private)
 	}
 	if !sent {
 		return
@@ -63,7 +65,7 @@ func errorCaching(h http.Header) {
 			delete(h, name)
 		}
 	}
-	h.Set("Cache-Control", "private")
+	h.Set("Cache-Control", private)
 }
 
 // noStore adds no-store and takes out what lets a shared cache keep the response. A targeted field is one that some

@@ -60,6 +60,9 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 	}
 	for i, c := range codecs {
 		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.fields[i]))
+		if typ.defaults != nil {
+			m.docType.Codecs[i].NoteUnwritten(typ.fresh())
+		}
 	}
 	errs = append(errs, m.checkRecord(shape.fresh))
 	if err := errors.Join(errs...); err != nil {

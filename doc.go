@@ -27,6 +27,7 @@
 // that must agree belong in one nested struct. What depends on the value
 // before, such as a counter, needs [Manager.Update].
 //
-// The pages in docs/ say more: request.md, errors.md, concurrency.md, builds.md
-// (rollouts), redis.md, beyond-http.md (gRPC, jobs, own parts), from-express.md.
+// The pages in docs/ say more: request.md, errors.md, cookies.md (other sites, CSRF,
+// OAuth), concurrency.md, builds.md (rollouts), redis.md, beyond-http.md (gRPC,
+// jobs, own parts), from-express.md.
 package sessions

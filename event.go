@@ -34,7 +34,7 @@ type Event struct {
 	Op       string           // load, commit, or the verb in lower case
 	Duration time.Duration    // of Op so far, the store's answers included
 	Fields   []string         // of EventMerged and EventConflict: names as the codec writes them, never values
-	Count    int              // of EventUnknownTokens: since the last one
+	Count    int              // of EventUnknownTokens: of the burst, since the last one
 	Err      error            // the error behind the event, if any
 	outage   *protocol.Outage // of EventUnavailable and EventRecovered, for the log
 	route    string           // method and pattern, where the log tells them
@@ -63,7 +63,7 @@ const (
 	EventFailed       // a change could not be saved
 	EventLateChange   // a change came too late to be kept
 	EventUndelivered  // a response that carried a new token may not have arrived
-	EventLateUse      // the session was first looked at after the header had gone, without Vary
+	EventLateUse      // the session was used, but the header had gone without Vary: before the first look, or past Handler's writer
 	EventWithheld     // nothing was created for a cross-site request without its cookie, see docs/cookies.md
 	// EventUnknownTokens tells that at least a hundred tokens within a minute were well-formed and found nowhere: somebody
 	// guesses, or the store has lost its records. There is one a minute at most, with the Count.

@@ -79,7 +79,10 @@ func copyParsedForm(r, inner *http.Request) {
 	for _, after, ok := strings.Cut(r.Pattern, "{"); ok; _, after, ok = strings.Cut(after, "{") {
 		if name, _, _ := strings.Cut(after, "}"); name != "$" {
 			name = strings.TrimSuffix(name, "...")
-			r.SetPathValue(name, inner.PathValue(name))
+			// A handler that goes on reads the same values, so they are not written where they are right.
+			if value := inner.PathValue(name); r.PathValue(name) != value {
+				r.SetPathValue(name, value)
+			}
 		}
 	}
 }
@@ -94,7 +97,9 @@ func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	defer x.mu.Unlock()
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
-	x.loaded = x.stored.Stored()
+	if x.loaded = x.stored.Stored(); x.loaded {
+		x.writer.SetEarly("Cache-Control", private, x.headerValues[1:1:2])
+	}
 }
 
 // endAbort recovers http.ErrAbortHandler after a failed save: httputil.ReverseProxy panics with it when a write
@@ -119,7 +124,7 @@ func (x *exchange) saveLate() {
 	x.await(opCommit.name) // also for an Update that the handler has left behind
 	defer x.end()
 	if !hijacked {
-		x.autosaveLate()
+		x.autosaveLate(nil)
 	} else if x.byCommit {
 		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
 		ctx, cancel := x.core.engine.SaveContext(x)
@@ -128,14 +133,15 @@ func (x *exchange) saveLate() {
 	}
 }
 
-// autosaveLate saves when the header has gone, and tells if the session is used that caches were not told of.
-func (x *exchange) autosaveLate() {
+// autosaveLate saves when the header has gone, and tells if the session is used that caches were not told of. why is
+// nil if nobody looked in time.
+func (x *exchange) autosaveLate(why error) {
 	used := x.live.isUsed()
 	if err := x.autosave(); err != nil {
 		x.addRouteEvent(EventLateChange, err)
 	} else if used && !x.varied {
 		x.varied = true
-		x.addRouteEvent(EventLateUse, nil)
+		x.addRouteEvent(EventLateUse, why)
 	}
 }
 
@@ -150,6 +156,9 @@ func (x *exchange) release() {
 	err := x.Err()
 	if err == nil && x.writer.Unseen(x.asked) {
 		err = errUnseen
+	}
+	if !x.headerSent { // a panic has left the handler, and a framework may answer
+		x.tellCaches(x.writer.InnerHeader(), false)
 	}
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
 	e := Event{Kind: EventUndelivered, Op: opCommit.name, Err: err}
@@ -211,7 +220,7 @@ func (x *exchange) saveAndWriteHeader() error {
 	x.mustBegin()
 	defer x.end()
 	if x.begunElsewhere() {
-		x.autosaveLate()
+		x.autosaveLate(x.headerErr())
 		return nil
 	}
 	token := x.stored.Token
@@ -284,15 +293,21 @@ func (x *exchange) write() {
 func (x *exchange) writeInto(h http.Header) {
 	o := x.result()
 	sent := x.core.Transport.Write(h, x.request, o)
-	if sent || o.Used {
+	x.tellCaches(h, sent)
+	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
+		x.addEvent(eventInsecure, nil)
+	}
+}
+
+// tellCaches writes the header fields for caches; sent says that the token is sent.
+func (x *exchange) tellCaches(h http.Header, sent bool) {
+	used := sent || x.live.isUsed()
+	if used {
 		x.varied = true
 		addVary(h, x.core.Transport.Vary(), x.headerValues[:0:1])
 	}
-	if sent || o.Used || x.loaded {
+	if used || x.loaded {
 		cacheControl(h, sent, x.headerValues[1:1:2])
-	}
-	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
-		x.addEvent(eventInsecure, nil)
 	}
 }
 

@@ -43,7 +43,7 @@ func (l *live) get(c *core, scope, request context.Context) any {
 	}
 	l.used = true
 	if at, ok := scope.Deadline(); ok && scope.Done() != request.Done() {
-		l.noteLooker(at)
+		l.noteLooker(c, at)
 	}
 	return l.value
 }
@@ -56,7 +56,7 @@ func (l *live) noteTimeout() {
 }
 
 // noteLooker notes the calling goroutine, also if another one has looked by the same context. mu is held.
-func (l *live) noteLooker(deadline time.Time) {
+func (l *live) noteLooker(c *core, deadline time.Time) {
 	id := goroutine.Current()
 	for i := range l.lookers {
 		if k := &l.lookers[i]; k.goroutine == id {
@@ -67,6 +67,27 @@ func (l *live) noteLooker(deadline time.Time) {
 		}
 	}
 	l.lookers = append(l.lookers, looker{id, deadline})
+	if n := len(l.lookers); n >= manyLookers && n&(n-1) == 0 { // a WebSocket that begins a goroutine for each message
+		all := make([]goroutine.ID, n)
+		for i, k := range l.lookers {
+			all[i] = k.goroutine
+		}
+		l.forgetEnded(c, all)
+	}
+}
+
+const manyLookers = 1 << 10
+
+// forgetEnded forgets those of the lookers that have ended, and tells whether others have not. mu is held, but not while
+// goroutines are looked at.
+func (l *live) forgetEnded(c *core, lookers []goroutine.ID) (running bool) {
+	l.mu.Unlock()
+	left := c.goroutines.Running(lookers)
+	l.mu.Lock()
+	l.lookers = slices.DeleteFunc(l.lookers, func(k looker) bool {
+		return slices.Contains(lookers, k.goroutine) && !slices.Contains(left, k.goroutine)
+	})
+	return len(left) > 0
 }
 
 // noteUsed notes that the request uses the session in another way than by T.
@@ -203,15 +224,8 @@ func (l *live) checkAbandoned(c *core, request ending) error {
 		if others == nil {
 			return nil
 		}
-		running := l.timedOut
-		if !running {
-			l.mu.Unlock()
-			running = c.goroutines.Running(others)
-			l.mu.Lock()
-		}
-		if running {
+		if l.timedOut || l.forgetEnded(c, others) {
 			return cmp.Or(end, context.DeadlineExceeded)
 		}
-		l.lookers = slices.DeleteFunc(l.lookers, func(k looker) bool { return slices.Contains(others, k.goroutine) })
 	}
 }

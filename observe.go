@@ -35,24 +35,30 @@ var logLines = map[EventKind]logLine{
 	EventLateChange:  {slog.LevelWarn, "a session was changed too late to be saved: call Save before the response begins"},
 	EventUndelivered: {slog.LevelInfo, "a response with a new session token may not have arrived"},
 	EventWithheld:    {slog.LevelWarn, "nothing was stored for a cross-site request without the cookie, because a new session would replace the one whose cookie the browser may have withheld: call SignIn or Save to store it, or Skip the route"},
-	EventLateUse:     {slog.LevelWarn, "a session was first looked at after the response began: look before, so that caches are told"},
+	EventLateUse:     {slog.LevelWarn, "caches were not told that a session was used, because the response had begun: look at it before"},
 
 	EventUnknownTokens: {slog.LevelWarn, "many unknown tokens within a minute: somebody guesses, or the store has lost its records"},
 }
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
-// report logs an event if its error reaches no caller, and calls the hook, which gets each one.
-func (m *core) report(ctx context.Context, e Event) {
-	if e.Kind == eventInsecure {
-		m.Logger.WarnContext(ctx, insecureMsg)
+// report logs the events whose errors reach no caller, and calls the hook, which gets each one. The hook may panic, and
+// that a line has been written is remembered: so all lines come first.
+func (m *core) report(ctx context.Context, events ...Event) {
+	for _, e := range events {
+		if line, ok := logLines[e.Kind]; ok {
+			m.log(ctx, line, e)
+		} else if e.Kind == eventInsecure {
+			m.Logger.WarnContext(ctx, insecureMsg)
+		}
+	}
+	if m.OnEvent == nil {
 		return
 	}
-	if line, ok := logLines[e.Kind]; ok {
-		m.log(ctx, line, e)
-	}
-	if m.OnEvent != nil {
-		m.OnEvent(ctx, e)
+	for _, e := range events {
+		if e.Kind != eventInsecure {
+			m.OnEvent(ctx, e)
+		}
 	}
 }
 

@@ -153,7 +153,7 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 
 // CompareAndSwap implements [Store] with EVALSHA.
 func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
-	args := []any{s.ownCopy(prefix)}
+	args := append(make([]any, 0, 7), "evalsha", s.swapHash, 1, s.prefix+key, s.ownCopy(prefix))
 	if data != nil {
 		if ttl <= 0 {
 			return nil, errNoTTL(ttl)
@@ -164,12 +164,11 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 	if s.swapOnce {
 		kind = writingOnce
 	}
-	args = append([]any{1, s.prefix + key}, args...)
 	reply, err := withinTimeout(ctx, s, kind, func(ctx context.Context, send redisSender) (any, error) {
-		cmd := redis.NewCmd(ctx, append([]any{"evalsha", s.swapHash}, args...)...)
+		cmd := redis.NewCmd(ctx, args...)
 		send.process(ctx, cmd)
 		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			cmd = redis.NewCmd(ctx, append([]any{"eval", swapScript}, args...)...)
+			cmd = redis.NewCmd(ctx, append([]any{"eval", swapScript}, args[2:]...)...)
 			send.process(ctx, cmd)
 		}
 		return cmd.Result()

@@ -55,9 +55,10 @@ func (t *topology) noteError(err error, began time.Time, timeout time.Duration) 
 	}
 }
 
-// mayBeGone is false of an error by which a server has answered, unless the cluster is changing.
+// mayBeGone is false of an error by which a server has answered, unless the cluster is changing, and of a client that
+// is closed.
 func mayBeGone(err error) bool {
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, ErrUnavailable) || errors.Is(err, redis.ErrClosed) {
 		return false
 	}
 	_, answered := errors.AsType[redis.Error](err)
@@ -70,16 +71,22 @@ func (t *topology) run() {
 	for t.goOn() {
 		select {
 		case t.looks <- struct{}{}:
-			go func() {
-				defer func() { <-t.looks }()
-				ctx, cancel := context.WithTimeout(context.Background(), topologyTime)
-				defer cancel()
-				_ = t.client.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
-			}()
+			go t.look()
 		default:
 		}
 		time.Sleep(topologyInterval)
 	}
+}
+
+// look has the client look once. A panic, a hook's, ends here: there is no caller who could recover.
+func (t *topology) look() {
+	defer func() {
+		<-t.looks
+		_ = recover()
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), topologyTime)
+	defer cancel()
+	_ = t.client.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
 }
 
 func (t *topology) goOn() bool {

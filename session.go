@@ -146,9 +146,7 @@ func (s *session) end() {
 	s.events = nil
 	s.mu.Unlock()
 	s.turn.pass()
-	for _, e := range events {
-		s.core.report(s, e)
-	}
+	s.core.report(s, events...)
 }
 
 // addEvent keeps an event until the operation ends.

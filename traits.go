@@ -8,7 +8,8 @@ import "reflect"
 //
 //	func (s *Session) SessionDefaults() { s.Recent = map[string]time.Time{} }
 //
-// A field with omitempty or omitzero may be missing because it was cleared, so it stays zero. See docs/builds.md.
+// A field with omitempty or omitzero may be missing because it was cleared, so it stays zero, but for such an empty
+// map: the codec cannot write it, so it is there again. See docs/builds.md.
 type Defaulted interface{ SessionDefaults() }
 
 // Owned is implemented by a *T that knows whose session it is: SessionOwner returns the user's ID, "" for

@@ -39,6 +39,27 @@ func TestRequirements(t *testing.T) {
 	}
 }
 
+// A requirement has a star exactly if the table of peers says that one of them fails it.
+func TestStars(t *testing.T) {
+	root := moduleRoot(t)
+	fails := map[string]bool{}
+	for line := range strings.Lines(read(t, root, "internal/integration/peers/TABLE.md")) {
+		if number, cells, ok := strings.Cut(strings.TrimPrefix(line, "| "), " | "); ok && strings.Contains(cells, "**fails**") {
+			fails[number] = true
+		}
+	}
+	if len(fails) < 20 {
+		t.Fatalf("the table says that peers fail %d requirements: has it another form now?", len(fails))
+	}
+	for item := range strings.SplitSeq(read(t, root, listPath), "\n- ") {
+		item, _, _ = strings.Cut(item, "\n\n")
+		number, text, _ := strings.Cut(item, " ")
+		if star := strings.Contains(text, "★"); star != fails[number] && number != "#" {
+			t.Errorf("%s: %s has a star: %t; a peer fails it: %t", listPath, number, star, fails[number])
+		}
+	}
+}
+
 // An entry is a requirement as the list defines it.
 type entry struct {
 	number, at string

@@ -33,6 +33,8 @@ type Codec struct {
 	Inexact map[string]bool
 	// Shape are T's fields. It is empty for a T that encodes itself.
 	Shape []shape.Field
+
+	unwritten [][]int // indexes of the empty maps that SessionDefaults makes and the codec does not write
 }
 
 // HasFields tells whether the codec can take documents apart.

@@ -91,7 +91,7 @@ func (t *Type) Decode(rec record.Record, like Document) (v any, d Document, err 
 	d = Document{Codec: c, Data: rec.Payload}
 	if rec.Version == t.Version {
 		d.OwnEncoding = rec.WrittenOnlyBy(t.Process)
-		err = c.Unmarshal(rec.Payload, v)
+		err = c.decode(rec.Payload, v)
 		if err == nil && t.Defaults != nil && !d.OwnEncoding {
 			d, err = t.addFields(v, d, like)
 		}
@@ -125,7 +125,7 @@ func (t *Type) addFields(v any, d, like Document) (Document, error) {
 // DecodeAgain decodes into a new T a document that was decoded or encoded before.
 func (t *Type) DecodeAgain(d Document) (any, error) {
 	v := t.New()
-	if err := d.Codec.Unmarshal(d.Data, v); err != nil {
+	if err := d.Codec.decode(d.Data, v); err != nil {
 		return nil, fmt.Errorf("sessions: %s does not decode as it was encoded: %w", t.Name, err)
 	}
 	return v, nil

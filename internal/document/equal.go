@@ -75,7 +75,7 @@ func (t *Type) equalFields(c *Codec) func(name string, a, b []byte) bool {
 // reencode decodes d into a new T and encodes that by c, which may be d's own codec.
 func (t *Type) reencode(d Document, c *Codec) (v any, data []byte, err error) {
 	v = t.New()
-	if err = d.Codec.Unmarshal(d.Data, v); err == nil {
+	if err = d.Codec.decode(d.Data, v); err == nil {
 		data, err = c.Marshal(v)
 	}
 	return v, data, err

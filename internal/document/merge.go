@@ -75,7 +75,7 @@ func (t *Type) MergeDocuments(base, mine, theirs Document, rec *record.Record, f
 		return fail(err)
 	}
 	merged := t.New()
-	if err := c.Unmarshal(data, merged); err != nil {
+	if err := c.decode(data, merged); err != nil {
 		return fail(err)
 	}
 	if len(m.Taken) > 0 {

@@ -4,7 +4,6 @@ package goroutine
 import (
 	"bytes"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,7 @@ type ID uint64
 // Current returns the ID of the calling goroutine. It reads the stack trace, which takes microseconds.
 func Current() ID {
 	var buf [64]byte
-	id, _, _ := parse(buf[:runtime.Stack(buf[:], false)])
+	id, _ := parse(buf[:runtime.Stack(buf[:], false)])
 	return id
 }
 
@@ -40,65 +39,75 @@ func CalledBy(function string) bool {
 //
 // That needs the stacks of all goroutines, and the program stands still while they are written: for about 10 µs a
 // goroutine. So callers who come at the same time share one look, and the next one waits for ten times as long as
-// the last one took, or half a second.
+// the last one took. Nobody waits for more than half a second: who would have to is not told.
 type Census struct {
-	begun   atomic.Uint64 // looks
-	mu      sync.Mutex
-	next    time.Time   // when the next look may begin
-	blocked map[ID]bool // the goroutines that the last look has found; nil if they were too many
+	begun atomic.Uint64 // looks
+	mu    sync.Mutex
+	next  time.Time   // when the next look may begin
+	found map[ID]bool // the goroutines that the last look has found; nil if they were too many
 }
 
 const (
 	attempts = 2                      // looks at a goroutine that may be just about to end
 	share    = 10                     // looks take at most one part in so many of the time
-	maxWait  = 500 * time.Millisecond // before a look
+	most     = 100 * time.Microsecond // that a look takes for a goroutine
+	maxWait  = 500 * time.Millisecond // before a look; there is no first one if it would have to be longer
 	maxSize  = 64 << 20               // of the stacks, in bytes
 	perStack = 3 << 10                // the first guess, in bytes
 )
 
-// Running tells whether one of the goroutines has not ended. It says true where it cannot know, in a program of tens of
-// thousands of goroutines. One that has said, by a channel, that it is done may need a moment to end. So one that is
-// found at work, and not waiting for something, is looked at again.
-func (c *Census) Running(ids []ID) bool {
-	for range attempts {
-		blocked := c.look()
-		if blocked == nil {
-			return true
+// Running returns those of the goroutines that have not ended. It returns all where it cannot know, in a program of
+// thousands of goroutines. One that has said, by a channel, that it is done may need a moment to end, for a log line
+// or a lock in its deferred functions. So there is another look at those that are found.
+func (c *Census) Running(ids []ID) []ID {
+	for i := range attempts {
+		found := c.look(i > 0)
+		if found == nil {
+			return ids
 		}
-		if slices.ContainsFunc(ids, func(id ID) bool { return blocked[id] }) {
-			return true
+		left := ids[:0:0]
+		for _, id := range ids {
+			if found[id] {
+				left = append(left, id)
+			}
 		}
-		if !slices.ContainsFunc(ids, func(id ID) bool { _, there := blocked[id]; return there }) {
-			return false
+		if ids = left; len(ids) == 0 {
+			break
 		}
 		runtime.Gosched()
 	}
-	return true
+	return ids
 }
 
-// look returns the goroutines that there are, each with whether it is blocked, by a look that has begun after the call.
-func (c *Census) look() map[ID]bool {
+// look returns the goroutines that there are, by a look that has begun after the call, or nil. again
+// says that it is the caller's second one.
+func (c *Census) look(again bool) map[ID]bool {
 	before := c.begun.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.begun.Load() > before {
-		return c.blocked
+		return c.found
 	}
-	time.Sleep(min(time.Until(c.next), maxWait))
+	wait := time.Until(c.next)
+	if wait > maxWait && !again {
+		return nil
+	}
+	time.Sleep(min(wait, maxWait))
 	c.begun.Add(1)
 	began := time.Now()
 	stacks := stacks()
-	c.next = time.Now().Add(share * time.Since(began))
-	c.blocked = nil
+	took := min(time.Since(began), time.Duration(runtime.NumGoroutine())*most) // more is not this program's doing
+	c.next = time.Now().Add(share * took)
+	c.found = nil
 	if stacks != nil {
-		c.blocked = map[ID]bool{}
+		c.found = map[ID]bool{}
 		for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
-			if id, state, ok := parse(stack); ok {
-				c.blocked[id] = !bytes.HasPrefix(state, []byte("run")) // running or runnable
+			if id, ok := parse(stack); ok {
+				c.found[id] = true
 			}
 		}
 	}
-	return c.blocked
+	return c.found
 }
 
 // stacks returns the stacks of all goroutines, or nil if they are too large.
@@ -112,15 +121,13 @@ func stacks() []byte {
 	return nil
 }
 
-// parse reads the first line of a stack: "goroutine 18 [chan receive]:". Before the bracket there may be more, by
-// GOTRACEBACK.
-func parse(stack []byte) (id ID, state []byte, ok bool) {
+// parse reads the number in the first line of a stack: "goroutine 18 [chan receive]:".
+func parse(stack []byte) (id ID, ok bool) {
 	rest, ok := bytes.CutPrefix(stack, []byte("goroutine "))
 	if !ok {
-		return 0, nil, false
+		return 0, false
 	}
-	number, rest, _ := bytes.Cut(rest, []byte(" "))
+	number, _, _ := bytes.Cut(rest, []byte(" "))
 	n, err := strconv.ParseUint(string(number), 10, 64)
-	_, state, _ = bytes.Cut(rest, []byte("["))
-	return ID(n), state, err == nil
+	return ID(n), err == nil
 }

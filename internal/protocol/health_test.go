@@ -213,6 +213,7 @@ func TestUnknownTokens(t *testing.T) {
 		{"F15 tokens before a minute that is a burst are not counted, unless that minute was one too", "99 60s 100", "ManyUnknown 100"},
 		{"F15 a burst that goes on is told once a minute, with all since the last time", "1000 60s 1000 60s 150", "ManyUnknown 100, ManyUnknown 1000, ManyUnknown 1000"},
 		{"F15 what was left of a burst is forgotten after a quiet minute", "1000 60s 10 60s 100", "ManyUnknown 100, ManyUnknown 100"},
+		{"F15 what was left of a burst is forgotten after a minute without any", "1000 120s 100", "ManyUnknown 100, ManyUnknown 100"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,8 +22,8 @@ func (u *unknownTokens) add() (burst int) {
 	now := time.Now()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if now.Sub(u.began) >= time.Minute {
-		if u.n < unknownBurst {
+	if since := now.Sub(u.began); since >= time.Minute {
+		if u.n < unknownBurst || since >= 2*time.Minute {
 			u.total = 0
 		}
 		u.began, u.n = now, 0

@@ -33,10 +33,14 @@ func limiting() bool {
 	return runtime.FuncForPC(pc[0]-1).Name() == "net/http.(*maxBytesReader).Read"
 }
 
-// isLimited tells whether a body is limited already. It must stay as it is, because net/http knows its type.
-func isLimited(b io.ReadCloser) bool {
-	return reflect.TypeOf(b) == reflect.TypeOf(http.MaxBytesReader(nil, nil, 0))
+// isServers tells whether a body is the one that net/http's server made, whose type nobody can ask for, and is not limited
+// already: net/http knows that type.
+func isServers(b io.ReadCloser) bool {
+	t := reflect.TypeOf(b)
+	return t != nil && t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "net/http" && t != maxBytesReader
 }
+
+var maxBytesReader = reflect.TypeOf(http.MaxBytesReader(nil, nil, 0))
 
 // passLimit passes a limit on the server's writer, so that the server closes the connection behind the response.
 func passLimit(rw http.ResponseWriter) {

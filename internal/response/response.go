@@ -57,6 +57,7 @@ type Writer struct {
 	// Content-Encoding of one that compresses.
 	outer http.Header
 	body  body
+	early early
 
 	asked    atomic.Uint32 // how often the handler has called Header
 	informed bool          // a 1xx response was passed on: a writer that counts it as the response says Written
@@ -99,26 +100,21 @@ func (w *Writer) Init(rw http.ResponseWriter, c Committer) *Writer {
 	return w
 }
 
-// Body returns what the handler gets as the body of a request by HTTP/1.
+// Body returns what the handler gets as the body of a request by HTTP/1. One that an outer middleware has put there
+// stays, because a handler may ask for its type.
 func (w *Writer) Body(b io.ReadCloser) io.ReadCloser {
-	if b == nil || b == http.NoBody || isLimited(b) {
+	if !isServers(b) {
 		return b
 	}
 	w.body.ReadCloser = b
 	return &w.body
 }
 
-// closeIfTooLong has the connection closed behind the response if the body was longer than a limit. An outer Writer
-// does that for an inner one.
+// closeIfTooLong has the connection closed behind the response if the body was longer than a limit.
 func (w *Writer) closeIfTooLong() {
-	if !w.body.limited.Load() {
-		return
+	if w.body.limited.Load() {
+		passLimit(w.rw)
 	}
-	if outer, ok := w.rw.(*Writer); ok {
-		outer.body.limited.Store(true)
-		return
-	}
-	passLimit(w.rw)
 }
 
 // Finish ends a response whose handler has returned. It commits if nothing has been sent, so that the
@@ -212,7 +208,14 @@ func (w *Writer) Header() http.Header {
 	if w.Err() != nil {
 		return http.Header{}
 	}
-	return w.rw.Header()
+	h := w.rw.Header()
+	w.early.takeOut(h)
+	return h
+}
+
+// SetEarly puts a header field into the inner writer's header until the handler asks for that, see early.
+func (w *Writer) SetEarly(name, value string, space []string) {
+	w.early.set(w.InnerHeader(), name, value, space)
 }
 
 // InnerHeader returns the inner writer's header map, and does not count as a call of Header, here or in a Writer inside.
@@ -367,6 +370,7 @@ func (w *Writer) commit(status int) error {
 		return w.err
 	}
 	w.closeIfTooLong()
+	w.early.keep()
 	w.err = errPanicked
 	if w.err = w.c.Commit(status); w.err != nil {
 		w.state.Store(failing)

@@ -14,7 +14,7 @@ import (
 // copied.
 func Unstorable(t reflect.Type, codec string) []error {
 	w := walker{codec, codersOf(codec), map[string]error{}}
-	locks(t, "", w.locks)
+	locks(t, place{codec: codec, stored: true}, w.locks)
 	errs := w.fields(t, "", true, nil)
 	for _, path := range slices.Sorted(maps.Keys(w.locks)) {
 		errs = append(errs, w.locks[path])

@@ -65,6 +65,23 @@ type (
 		mu sync.Mutex
 		n  int
 	}
+	open struct {
+		N  int
+		mu sync.Mutex
+	}
+	tree struct {
+		N    int
+		Next *tree
+		mu   sync.RWMutex
+	}
+	protected struct {
+		N  int
+		mu sync.Mutex
+	}
+	message struct { // as protobuf has it
+		state struct{ noCopy [0]sync.Mutex }
+		N     int
+	}
 	locker struct{ c chan int }
 	value  struct{ c chan int }
 	list   struct {
@@ -99,6 +116,8 @@ func (ownStamp) MarshalJSON() ([]byte, error)            { return nil, nil }
 func (ownStamp) MarshalBinary() ([]byte, error)          { return nil, nil }
 func (generic[T]) MarshalJSON() ([]byte, error)          { return nil, nil }
 func (generic[T]) MarshalBinary() ([]byte, error)        { return nil, nil }
+func (*protected) MarshalText() ([]byte, error)          { return nil, nil }
+func (*protected) UnmarshalText([]byte) error            { return nil }
 func (*locker) Lock()                                    {}
 func (*locker) Unlock()                                  {}
 func (value) Lock()                                      {}
@@ -263,6 +282,22 @@ func TestUnstorable(t *testing.T) {
 			*sync.WaitGroup
 		}](), "", ""},
 		{reflect.TypeFor[field[list]](), "F is of type shape_test.list, " + lock, "="},
+
+		// Locks that are not copied, and replaced all the same, with what the codec decodes anew.
+		{reflect.TypeFor[field[*open]](), "F.mu is of type sync.Mutex, " + lock, "="},
+		{reflect.TypeFor[field[[]open]](), "F[].mu is of type sync.Mutex, " + lock, "="},
+		{reflect.TypeFor[field[map[string]*[2]open]](), "F[][].mu is of type sync.Mutex, " + lock, "="},
+		{reflect.TypeFor[field[struct{ A []struct{ B *open } }]](), "F.A[].B.mu is of type sync.Mutex, " + lock, "="},
+		{reflect.TypeFor[field[*tree]](), "F.mu is of type sync.RWMutex, " + lock, "="},
+		{reflect.TypeFor[field[**protected]](), "", ""},
+		{reflect.TypeFor[field[*message]](), "", ""},
+		{reflect.TypeFor[struct {
+			N int
+			A *open `json:"-"`
+			b *open
+			c []open
+			d map[string]open
+		}](), "", ""},
 	} {
 		for codec, want := range map[string]string{"json": tc.json, "msgpack": tc.msgpack} {
 			if want == "=" {

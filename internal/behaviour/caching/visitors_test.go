@@ -140,6 +140,13 @@ func pages(a *kit.App) []page {
 			w.WriteHeader(404)
 			show(w, r)
 		}},
+		{"/panic", own, func(_ http.ResponseWriter, r *http.Request) {
+			who := name(r)
+			panic(func(w http.ResponseWriter) { http.Error(w, "no page for "+who, http.StatusNotFound) })
+		}},
+		{"/late-panic", nobodys, func(_ http.ResponseWriter, r *http.Request) {
+			panic(func(w http.ResponseWriter) { http.Error(w, "no page for "+name(r), http.StatusNotFound) })
+		}},
 
 		// What the handler says to caches stands where no cookie is sent, and not where one is.
 		{"/public", word, said("Cache-Control", "public, max-age=600", read)},
@@ -158,6 +165,18 @@ func pages(a *kit.App) []page {
 		{"/destroy", nobodys, said("Cache-Control", "public, max-age=600", verb("Destroy"))},
 		{"/cdn-destroy", nobodys, said("Cdn-Cache-Control", "max-age=600", verb("Destroy"))},
 	}
+}
+
+// framework answers by a panic's value, as one around Handler that recovers.
+func framework(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if answer, ok := recover().(func(http.ResponseWriter)); ok {
+				answer(w)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // visitor is what a template asks for the name.
@@ -244,6 +263,7 @@ func TestVisitorsBehindACache(t *testing.T) {
 					fmt.Fprintf(w, "failed for %s", a.FromContext(r.Context()).UserID)
 				},
 			})
+			a.Root = framework(a.Root)
 			all := pages(a)
 			for _, p := range all {
 				a.Mux.HandleFunc(p.path, p.handler)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,6 +55,37 @@ func (s *addedNew) SessionDefaults() {
 		Recent: map[string]int{"default": 1}, Limit: 10, Note: "note", Token: fmt.Sprint("token ", addedTokens.Add(1)),
 		AddedEmbedded: AddedEmbedded{map[string]bool{}},
 	}
+}
+
+// addedOmitted is a newer build whose maps are left out when they are empty.
+type addedOmitted struct {
+	Name   string         `json:"name"`
+	Views  int            `json:"views"`
+	Recent map[string]int `json:"recent,omitempty"`
+	Full   map[string]int `json:"full,omitempty"`
+	List   []string       `json:"list,omitempty"`
+	Within struct {
+		Recent map[string]int `json:"recent,omitempty"`
+	} `json:"within"`
+	AddedOmittedEmbedded
+}
+
+type AddedOmittedEmbedded struct {
+	Recents map[string]int `json:"recents,omitempty"`
+}
+
+func (s *addedOmitted) SessionDefaults() {
+	s.Recent, s.Full, s.List = map[string]int{}, map[string]int{"full": 1}, []string{}
+	s.Within.Recent = map[string]int{}
+	s.Recents = map[string]int{}
+}
+
+// addedMerging merges itself.
+type addedMerging struct{ addedOmitted }
+
+func (s *addedMerging) MergeSession(_, theirs *addedMerging) error {
+	maps.Copy(s.Recent, theirs.Recent)
+	return nil
 }
 
 // addedVersioned is the newer build with a version.
@@ -187,6 +219,61 @@ func TestAddedFields(t *testing.T) {
 			})
 		})
 	})
+	kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+		t.Run("K9 an empty map that SessionDefaults makes and omitempty leaves out is there in each session", func(t *testing.T) {
+			var events kit.Events
+			store := &kit.Store{Store: kit.Memory()}
+			m := kit.New[addedOmitted](t, store, sessions.Config{Codec: c, OnEvent: events.On})
+			count := func(s *addedOmitted) { s.Recent["a"]++; s.Within.Recent["b"]++; s.Recents["c"]++ }
+			for _, token := range []string{
+				begin(t, store, c),
+				kit.Edit(t, m, "", func(s *addedOmitted) { s.Name, s.Full = "ann", nil }),
+				kit.Edit(t, m, "", func(s *addedOmitted) { *s = addedOmitted{Name: "ann"} }),
+			} {
+				store.Calls()
+				for _, codec := range []sessions.Codec{c, otherCodec(c)} {
+					kit.Edit(t, kit.New[addedOmitted](t, store, sessions.Config{Codec: codec}), token, func(s *addedOmitted) {
+						if s.Name != "ann" || s.Recent == nil || s.Within.Recent == nil || s.Recents == nil || s.Full != nil || s.List != nil {
+							t.Errorf("%+v", *s)
+						}
+					})
+					store.WantCalls(t, "a read", "Load")
+				}
+				events.Take()
+				turn(t, m, token, func(ctx context.Context, s *addedOmitted) {
+					kit.Must(t, m.Update(ctx, func(s *addedOmitted) error { count(s); return nil }))
+					kit.Must(t, m.Reload(ctx))
+					kit.Edit(t, m, token, func(s *addedOmitted) { s.Views++ })
+					count(s)
+				})
+				for _, e := range events.Take() {
+					if e.Kind == sessions.EventConflict || e.Kind == sessions.EventMerged && strings.Join(e.Fields, " ") != "views" {
+						t.Errorf("%v of %v", e.Kind, e.Fields)
+					}
+				}
+				turn(t, m, token, func(ctx context.Context, s *addedOmitted) {
+					kit.Edit(t, m, token, func(s *addedOmitted) { s.Views, s.Recent, s.Within.Recent = 1, nil, nil })
+					s.Name = "eve"
+					kit.Must(t, m.Save(ctx)) // merged: *T is decoded afresh
+					s.Recent["a"], s.Within.Recent["b"] = 2, 2
+				})
+				if s := kit.Stored(t, m, token); s.Recent["a"] != 2 || s.Within.Recent["b"] != 2 || s.Recents["c"] != 2 || s.Views != 1 {
+					t.Errorf("stored %+v", s)
+				}
+			}
+		})
+	})
+	t.Run("K9 MergeSession finds it too", func(t *testing.T) {
+		m := kit.New[addedMerging](t, kit.Memory(), sessions.Config{})
+		token := kit.Edit(t, m, "", func(s *addedMerging) { s.Name = "ann" })
+		turn(t, m, token, func(_ context.Context, s *addedMerging) {
+			kit.Edit(t, m, token, func(s *addedMerging) { s.Recent["a"]++ })
+			s.Name = "eve"
+		})
+		if s := kit.Stored(t, m, token); s.Recent["a"] != 1 || s.Name != "eve" {
+			t.Errorf("stored %+v", s)
+		}
+	})
 	t.Run("K9 a field that is null is not added", func(t *testing.T) {
 		store := kit.Memory()
 		m := kit.New[addedNew](t, store, sessions.Config{})
@@ -207,7 +294,7 @@ func TestAddedFields(t *testing.T) {
 			}
 		})
 	})
-	t.Run("K9 nor does one of a codec that does not tell T's fields", func(t *testing.T) {
+	t.Run("K9 a field is not added where the codec does not tell T's fields", func(t *testing.T) {
 		store := kit.Memory()
 		cfg := sessions.Config{Codec: opaque{sessions.JSON{}}}
 		m := kit.New[addedNew](t, store, cfg)

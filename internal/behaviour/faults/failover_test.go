@@ -250,18 +250,21 @@ func TestSlotMoves(t *testing.T) {
 // What is not answered makes a cluster's client look which master has which slots, without anybody's waiting for it.
 func TestTopologyLooks(t *testing.T) {
 	t.Parallel()
-	// open is a store on a cluster of one node, and counts how often its client looks after the first time.
-	open := func(t *testing.T, addr string, timeout time.Duration) (*sessions.RedisStore, *atomic.Int32) {
+	// open is a store on a cluster of one node, and counts how often its client looks after the first time, which calls look.
+	open := func(t *testing.T, addr string, timeout time.Duration, look func()) (*sessions.RedisStore, *redis.ClusterClient, *atomic.Int32) {
 		looks := &atomic.Int32{}
+		looks.Store(-1)
 		rdb := redis.NewClusterClient(&redis.ClusterOptions{MaxRedirects: -1, ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
-			looks.Add(1)
+			if looks.Add(1) > 0 {
+				look()
+			}
 			return []redis.ClusterSlot{{End: 16383, Nodes: []redis.ClusterNode{{Addr: addr}}}}, nil
 		}})
 		t.Cleanup(func() { rdb.Close() })
 		kit.Must(t, rdb.ForEachMaster(t.Context(), func(context.Context, *redis.Client) error { return nil }))
-		looks.Store(0)
-		return sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: timeout}), looks
+		return sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: timeout}), rdb, looks
 	}
+	nothing := func() {}
 	load := func(t *testing.T, s *sessions.RedisStore, ctx context.Context) {
 		_, _, err := s.Load(ctx, "k", time.Minute)
 		kit.WantErr(t, "Load", err, sessions.ErrUnavailable)
@@ -273,7 +276,7 @@ func TestTopologyLooks(t *testing.T) {
 	} {
 		t.Run("F11 a node that "+name+" makes it look again, four times a second at most", func(t *testing.T) {
 			t.Parallel()
-			s, looks := open(t, addr(t), 100*time.Millisecond)
+			s, _, looks := open(t, addr(t), 100*time.Millisecond, nothing)
 			start := time.Now()
 			for range 10 {
 				var all sync.WaitGroup
@@ -296,7 +299,7 @@ func TestTopologyLooks(t *testing.T) {
 		t.Run("F11 a server that refuses is there, so nobody looks: "+refusal, func(t *testing.T) {
 			t.Parallel()
 			proxy := redistest.NewProxy(t, kit.MiniRedis(t).Options().Addr)
-			s, looks := open(t, proxy.Addr, 20*time.Second)
+			s, _, looks := open(t, proxy.Addr, 20*time.Second, nothing)
 			_, _, err := s.Load(t.Context(), "k", time.Minute)
 			kit.WantErr(t, "Load", err, sessions.ErrNotFound)
 			on(proxy, redistest.Refuse(refusal), "getex", "get", "pttl")
@@ -311,7 +314,7 @@ func TestTopologyLooks(t *testing.T) {
 
 	t.Run("F11 callers with little time, or who have gone, make nobody look", func(t *testing.T) {
 		t.Parallel()
-		s, looks := open(t, redistest.Silent(t), 20*time.Second)
+		s, _, looks := open(t, redistest.Silent(t), 20*time.Second, nothing)
 		for i := range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			if i%2 == 0 {
@@ -327,5 +330,24 @@ func TestTopologyLooks(t *testing.T) {
 		if n := looks.Load(); n > 0 {
 			t.Errorf("%d looks", n)
 		}
+	})
+	t.Run("F11 a client that is closed makes nobody look", func(t *testing.T) {
+		t.Parallel()
+		s, rdb, looks := open(t, "127.0.0.1:1", 20*time.Second, nothing)
+		kit.Must(t, rdb.Close())
+		for range 20 {
+			_, _, err := s.Load(t.Context(), "k", time.Minute)
+			kit.WantErr(t, "Load", err, redis.ErrClosed)
+		}
+		if n := looks.Load(); n > 0 {
+			t.Errorf("%d looks", n)
+		}
+	})
+
+	t.Run("F9 F11 a hook of the client that panics at a look ends neither the program nor the looking", func(t *testing.T) {
+		t.Parallel()
+		s, _, looks := open(t, "127.0.0.1:1", 100*time.Millisecond, func() { panic("a hook's") })
+		load(t, s, t.Context())
+		redistest.Eventually(t, "two looks", func() bool { return looks.Load() > 1 })
 	})
 }

@@ -101,7 +101,7 @@ func TestServerWithoutGetEx(t *testing.T) {
 			"getex pexpire expire": {sessions.EventTouchSkipped},
 		} {
 			proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
-			store := sessions.NewRedisStore(client(redis.Options{}).open(t, proxy.Addr), sessions.RedisConfig{Logger: new(kit.Log).Logger()})
+			store := sessions.NewRedisStore(client(redis.Options{}).open(t, proxy.Addr), sessions.RedisConfig{Timeout: 20 * time.Second, Logger: new(kit.Log).Logger()})
 			a := kit.NewApp(t, kit.InProcess, store, sessions.Config{})
 			token := a.Seed(1)
 			on(proxy, redistest.Refuse("-NOPERM this user has no permissions to run the command"), strings.Fields(forbidden)...)

@@ -106,6 +106,31 @@ func TestOutageTold(t *testing.T) {
 	})
 }
 
+// Who counts what has begun must not lose the line to somebody else's mistake.
+func TestToldBeforeHooks(t *testing.T) {
+	t.Parallel()
+	kit.Bubble(t, "F9 F12 an OnEvent that panics keeps no line of an outage from the log", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{OnEvent: func(_ context.Context, e sessions.Event) {
+			if e.Kind == sessions.EventRecovered {
+				panic("hook")
+			}
+		}})
+		token := a.Seed(1)
+		a.Log.Take()
+		visit := func() { handle(a.Manager, token, func(context.Context) {}) }
+		for _, cause := range []string{"LOADING", "CLUSTERDOWN"} {
+			a.Store.Fail(fmt.Errorf("%w: %s", sessions.ErrUnavailable, cause))
+			visit()
+		}
+		a.Store.Heal()
+		time.Sleep(quiet)
+		wantPanic(t, visit)
+		visit()
+		begins, ends := `level=ERROR msg="sessions: the store is unavailable"`, `level=INFO msg="sessions: the store answers again"`
+		wantLines(t, a.Log.Take(), begins, begins, ends, ends)
+	})
+}
+
 // lasted is that part of the first line.
 func lasted(lines []string) string {
 	_, d, _ := strings.Cut(strings.Join(lines, " "), "lasted=")

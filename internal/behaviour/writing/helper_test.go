@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -122,6 +123,32 @@ func TestHelperThatHasReturned(t *testing.T) {
 			t.Errorf("%d %q, %d views", res.StatusCode, res.Text, a.Views(token))
 		}
 		a.WantEvents(t, sessions.EventSaved)
+	})
+}
+
+// Not parallel, because it measures memory.
+func TestManyHelpers(t *testing.T) {
+	t.Run("W12 a request that lasts does not keep what it notes of the goroutines that have returned", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{})
+		held := func() int {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int(m.HeapAlloc)
+		}
+		kit.Serve(a.Manager.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			before := held()
+			for range 20000 { // messages of a WebSocket
+				ctx, cancel := later(r.Context())
+				var message sync.WaitGroup
+				message.Go(func() { _ = a.FromContext(ctx).UserID })
+				message.Wait()
+				cancel()
+			}
+			if more := held() - before; more > 300<<10 {
+				t.Errorf("%d bytes are held", more)
+			}
+		})), kit.With(a.Seed(1), "/"))
 	})
 }
 

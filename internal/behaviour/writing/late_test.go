@@ -38,7 +38,7 @@ func TestLateChange(t *testing.T) {
 			t.Errorf("%q, %d views", res.Text, got)
 		}
 		a.WantEvents(t, sessions.EventSaved, sessions.EventLateUse)
-		if got := a.Log.Take(); len(got) != 1 || !strings.Contains(got[0], "first looked at") {
+		if got := a.Log.Take(); len(got) != 1 || !strings.Contains(got[0], "look at it before") {
 			t.Errorf("log %q, want one line of the late look", got)
 		}
 	})

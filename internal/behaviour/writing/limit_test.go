@@ -161,6 +161,29 @@ func TestMaxBytesOutside(t *testing.T) {
 	})
 }
 
+// A bufferedBody is what middleware puts in the place of a body that it has read.
+type bufferedBody struct{ *strings.Reader }
+
+func (bufferedBody) Close() error { return nil }
+
+func TestBodyOfAMiddleware(t *testing.T) {
+	t.Parallel()
+	kit.EachVia(t, "W16 a body that middleware outside has put there has the same type inside", func(t *testing.T, via kit.Via) {
+		a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
+		inner := a.Manager.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, ok := r.Body.(bufferedBody)
+			fmt.Fprint(w, ok)
+		}))
+		a.Root = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Body = bufferedBody{strings.NewReader("body")}
+			inner.ServeHTTP(w, r)
+		})
+		if res := a.Browser().Get("/"); res.Text != "true" {
+			t.Errorf("%q", res.Text)
+		}
+	})
+}
+
 // next is h, and an answer to GET /next.
 func next(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

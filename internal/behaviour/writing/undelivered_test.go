@@ -239,7 +239,6 @@ func (w behind) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func TestAnotherWriter(t *testing.T) {
 	t.Parallel()
-	const late = "first looked at"
 	// open is an App in a framework whose handlers write past Handler's writer. f gets the framework's writer.
 	open := func(t *testing.T, via kit.Via, wrap func(http.ResponseWriter) http.ResponseWriter, f func(w http.ResponseWriter, r *http.Request, s *kit.Session, a *kit.App)) *kit.App {
 		a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
@@ -288,7 +287,17 @@ func TestAnotherWriter(t *testing.T) {
 			t.Errorf("%q, %d views", res.Text, got)
 		}
 		a.WantEvents(t, sessions.EventSaved, sessions.EventLateUse)
-		wantRoute(t, a, late, "GET /pages/{page}")
+		wantRoute(t, a, "another writer", "GET /pages/{page}")
+	})
+
+	kit.EachVia(t, "W15 T9 a session that was looked at in time, but another writer has sent the header, is told of with that reason", func(t *testing.T, via kit.Via) {
+		a := open(t, via, nil, func(w http.ResponseWriter, _ *http.Request, _ *kit.Session, _ *kit.App) { fmt.Fprint(w, "page") })
+		a.Browser().As(a.Seed(1)).Get("/")
+		a.Server().WantQuiet()
+		if events := a.Events.Take(); len(events) != 1 || events[0].Kind != sessions.EventLateUse || !errors.Is(events[0].Err, sessions.ErrCommitted) {
+			t.Errorf("events %v, want one LateUse of ErrCommitted", events)
+		}
+		wantRoute(t, a, "another writer", "GET /pages/{page}")
 	})
 
 	kit.EachVia(t, "W15 a save that fails when another writer has begun the response leaves that alone", func(t *testing.T, via kit.Via) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -170,6 +171,44 @@ func TestPathValue(t *testing.T) {
 			t.Errorf("%q inside, %q outside, Pattern %q", seen, r.PathValue("a"), r.Pattern)
 		}
 	})
+}
+
+// A router sets PathValue's values in one of two ways; either way requests that were copied share them.
+func TestPathValueOfAHandlerThatGoesOn(t *testing.T) {
+	t.Parallel()
+	for desc, route := range map[string]func(mux *http.ServeMux, h http.Handler){
+		"http.ServeMux": func(mux *http.ServeMux, h http.Handler) { mux.Handle("/x/{id}", h) },
+		"a router that calls SetPathValue, as chi's": func(mux *http.ServeMux, h http.Handler) {
+			mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+				r.Pattern = "/x/{id}"
+				r.SetPathValue("id", "7")
+				h.ServeHTTP(w, r)
+			})
+		},
+	} {
+		t.Run("W12 W11 a handler that http.TimeoutHandler has given up reads the values undisturbed, which were set outside by "+desc, func(t *testing.T) {
+			m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{})
+			ctx, cancel := context.WithCancel(t.Context())
+			begun, over := make(chan struct{}), make(chan struct{})
+			mux := http.NewServeMux()
+			route(mux, m.Handler(http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				defer close(over)
+				close(begun)
+				for range 100000 { // the race detector watches
+					if r.PathValue("id") != "7" {
+						t.Errorf("id is %q", r.PathValue("id"))
+						return
+					}
+				}
+			}), time.Hour, "")))
+			go func() {
+				<-begun
+				cancel()
+			}()
+			kit.Serve(mux, kit.With("", "/x/7").WithContext(ctx))
+			<-over
+		})
+	}
 }
 
 // Not parallel: TMPDIR is the process's.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -288,4 +289,34 @@ func TestCallbackByPost(t *testing.T) {
 			t.Error("the cookie of the login is still there")
 		}
 	})
+}
+
+// docs/cookies.md says so: what a page of the app does in a frame of another site comes without the cookie, and no
+// Sec-Fetch-Site tells it from what a new visitor does.
+func TestFramed(t *testing.T) {
+	t.Parallel()
+	b, a := newTab(t), newApp(t, sessions.Cookie{})
+	a.mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) { page(w, `<img src="/view">`) })
+	var mu sync.Mutex
+	var sites []string
+	var cookies int
+	origin := b.serve("app", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/view" {
+			mu.Lock()
+			sites, cookies = append(sites, r.Header.Get("Sec-Fetch-Site")), cookies+len(r.Cookies())
+			mu.Unlock()
+		}
+		a.Handler(a.mux).ServeHTTP(w, r)
+	}))
+	other := b.serve("other", pages(origin+"/frame"))
+	b.visit(origin + "/in")
+	b.visit(other + "/iframe")
+	if got := b.visit(origin + "/who"); got != `"u1" 0` {
+		t.Errorf("the user is %s afterwards", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(sites, []string{"same-origin"}) || cookies != 0 {
+		t.Errorf("the frame's own requests say %q and have %d cookies", sites, cookies)
+	}
 }

@@ -96,7 +96,7 @@ func goParkedNodeDestroys(t *testing.T, r *race) {
 	}
 	r.dead(t, r.node, r.sid)
 	// A verb tells it to the handler.
-	for _, verb := range []string{"save", "update", "renew", "signin", "touch"} {
+	for _, verb := range []string{"save", "update", "renew", "touch"} {
 		r.b = r.browser(t)
 		r.b.ask(r.node, "GET /count")
 		r.sid = r.b.sid(r.node)
@@ -109,6 +109,22 @@ func goParkedNodeDestroys(t *testing.T, r *race) {
 		if keys := r.keys(t); len(keys) != before {
 			t.Errorf("%s: there is %q", verb, keys)
 		}
+	}
+	// A sign-in begins a session of its own (L20).
+	r.b = r.browser(t)
+	r.b.ask(r.node, "GET /count")
+	r.sid = r.b.sid(r.node)
+	release = r.b.hold(r.gopher, `{"flash": "go"}`, "signin")
+	r.b.ask(r.node, "POST /destroy")
+	if a := release(); a.status != http.StatusOK || a.By != "go" || a.setCookie == nil {
+		t.Errorf("signin: Go's answer: %d %s by %q, Set-Cookie %q", a.status, a.Error, a.By, a.setCookie)
+	}
+	r.dead(t, r.node, r.sid)
+	if own := r.b.sid(r.node); own == r.sid {
+		t.Errorf("signin: the browser has %q, as before", own)
+	}
+	if a := r.b.ask(r.node, "GET /count"); string(a.Session["flash"]) != `"go"` {
+		t.Errorf("signin: Node sees %s", a.Session)
 	}
 }
 
