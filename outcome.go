@@ -13,7 +13,7 @@ type Outcome struct {
 	Info  Info
 	Used  bool  // the request looked at the session
 	Attrs any   // what the [Layout] keeps in the record for its Transport
-	Ended []any // the Attrs of other sessions of this client that its sign-in has ended
+	Ended []any // the Attrs of other sessions of this client that its sign-in or Destroy has ended
 }
 
 // OutcomeKind is the kind of an [Outcome].

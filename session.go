@@ -41,7 +41,7 @@ type session struct {
 	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized do nothing more
 	outcome        OutcomeKind // what the client must learn
 	destroyedToken string      // the token of the session it destroyed
-	ended          []any       // the Attrs of the two valid sessions that it ended by a sign-in
+	ended          []any       // the Attrs of the two valid sessions that it ended by a sign-in or Destroy
 	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
 	unanswered     bool        // the store did not answer a verb, and has answered none since: it is not asked by itself
 	lossTold       bool        // with unanswered: the verb's error, or an event, has told that T is not saved

@@ -98,6 +98,7 @@ func (s *session) destroy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.ended = append(s.ended, s.stored.RefusedAttrs()...)
 	if had {
 		s.addEvent(EventDestroyed, nil)
 		s.outcome, s.destroyedToken = OutcomeDestroyed, s.stored.Token

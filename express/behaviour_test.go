@@ -356,6 +356,17 @@ func TestTwoCookies(t *testing.T) {
 		}
 	})
 
+	t.Run("L10 L13 Destroy of a request with two expires both cookies", func(t *testing.T) {
+		p := newPlace(t, express.Options{})
+		p.put(sid, nodeDoc("900000", `,"views":7`), 900)
+		p.put(other, strings.Replace(nodeDoc("900000", `,"views":8`), `"path":"/"`, `"domain":"example.com","path":"/shop"`, 1), 900)
+		res := p.ask(p.do(p.Destroy), mine("")+"; "+signed("connect.sid", other, secret))
+		const expired, at = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly", "connect.sid=; "
+		if lines := p.lines(res); !slices.Equal(lines, []string{at + "Domain=example.com; Path=/shop; " + expired, at + "Path=/; " + expired}) {
+			t.Errorf("it sends %q", lines)
+		}
+	})
+
 	t.Run("C16 Destroy of a request with two ends both", func(t *testing.T) {
 		p := newPlace(t, express.Options{})
 		p.put(sid, nodeDoc("900000", `,"views":7`), 900)

@@ -54,11 +54,19 @@ func (s *Session) EndRefused(ctx context.Context) (attrs []any, err error) {
 		if err := s.eraseRecord(ctx, r.key, r.prefix); err != nil {
 			return nil, err
 		}
-		attrs = append(attrs, r.attrs)
 		s.destroyKeys.remove(r.key)
 	}
+	attrs = s.RefusedAttrs()
 	s.refused = nil
 	return attrs, nil
+}
+
+// RefusedAttrs are the Attrs of the valid sessions that the request carried and could not use.
+func (s *Session) RefusedAttrs() (attrs []any) {
+	for _, r := range s.refused {
+		attrs = append(attrs, r.attrs)
+	}
+	return attrs
 }
 
 // eraseRecord deletes the record under key, also if it is a newer one, but no mark and nothing that cannot be read.

@@ -204,3 +204,47 @@ func TestDestroyAmongRenewals(t *testing.T) {
 	})
 	onRedis(t, "C15 C16 Destroy and Renew in every order", func(t *testing.T, e *explorer) { explore(t, e, "/destroy", "/renew") })
 }
+
+// A sign-in is a proof: it succeeds whatever another request does to the session, and each has its own user.
+func TestSignInsAtOnce(t *testing.T) {
+	t.Parallel()
+	explore := func(t *testing.T, e *explorer, other string) {
+		t.Helper()
+		runs := e.all(t, func() {
+			e.play(t, "/signin?v=bob", other)
+			for _, r := range e.requests {
+				_, user, signsIn := strings.Cut(r.path, "?v=")
+				switch {
+				case !signsIn:
+				case e.budget > 0 && r.unanswered():
+				case r.text != "ok" || r.cookie == nil:
+					t.Errorf("%s answers %d %q with the cookie %v", r.name, r.status, r.text, r.cookie)
+				case kit.Alive(t, e.m, r.cookie.Value):
+					if got := kit.Stored(t, e.m, r.cookie.Value).UserID; got != user {
+						t.Errorf("the session of %s is %q's", r.name, got)
+					}
+				case other != "/destroy":
+					t.Errorf("the session of %s has ended: %q", r.name, e.answers())
+				}
+			}
+			if live := e.live(t); len(live) > 1+e.began(t, live) || kit.Alive(t, e.m, e.first) && !slices.ContainsFunc(e.requests, (*request).unanswered) {
+				t.Errorf("%d live sessions: %q", len(live), e.answers())
+			}
+		})
+		t.Logf("%s: %d runs", other, runs)
+	}
+	for where, same := range inProcesses {
+		kit.Bubble(t, "L20 C18 a sign-in beside another one, a Renew or a Destroy in every order, "+where, func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+			for _, other := range []string{"/signin?v=eve", "/renew", "/destroy", "/touch", "/reload"} {
+				e.budget, e.faults = 0, nil
+				explore(t, e, other)
+				e.budget, e.faults = 1, allFaults
+				if testing.Short() {
+					e.faults = []fault{lostReplies}
+				}
+				explore(t, e, other)
+			}
+		})
+	}
+}
