@@ -31,6 +31,7 @@ type clusterClient interface {
 const (
 	topologyInterval = 250 * time.Millisecond // between two looks
 	topologyTime     = 4 * time.Second        // to go on after the last error, and for one look
+	topologyWait     = 20 * time.Millisecond  // for an answer, before it says something that there was none
 	maxTopologyLooks = 8                      // at once
 )
 
@@ -43,7 +44,7 @@ func (t *topology) init(rdb redis.UniversalClient) {
 // noteError is called with the error of each operation and does not wait. An operation that was given up early,
 // because its caller had little time left, tells nothing.
 func (t *topology) noteError(err error, began time.Time, timeout time.Duration) {
-	if t.client == nil || !mayBeGone(err) || errors.Is(err, context.DeadlineExceeded) && time.Since(began) < timeout/4 {
+	if t.client == nil || !mayBeGone(err) || errors.Is(err, context.DeadlineExceeded) && time.Since(began) < min(timeout/4, topologyWait) {
 		return
 	}
 	t.mu.Lock()
