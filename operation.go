@@ -17,21 +17,22 @@ type operation struct {
 	renews bool
 	// savesNothing says that its failure is no EventFailed.
 	savesNothing bool
-	// worksWhenGone says that it also runs on a session that has ended elsewhere: it may sign somebody in.
-	worksWhenGone bool
+	// needsSession says that it is ErrGone on a session that has ended elsewhere. The others may sign somebody in, or
+	// are done with it.
+	needsSession bool
 	// keepsErrors says that its success leaves an earlier verb's error in force, except that the store answers again.
 	keepsErrors bool
 }
 
 var (
-	opCommit  = &operation{name: "commit", saves: true, worksWhenGone: true}
-	opSave    = &operation{name: "save", saves: true, worksWhenGone: true}
-	opUpdate  = &operation{name: "update", saves: true, worksWhenGone: true}
-	opReload  = &operation{name: "reload", savesNothing: true}
-	opTouch   = &operation{name: "touch", savesNothing: true, keepsErrors: true}
-	opSignIn  = &operation{name: "sign in", renews: true, worksWhenGone: true}
-	opRenew   = &operation{name: "renew", renews: true}
-	opDestroy = &operation{name: "destroy", worksWhenGone: true}
+	opCommit  = &operation{name: "commit", saves: true}
+	opSave    = &operation{name: "save", saves: true}
+	opUpdate  = &operation{name: "update", saves: true}
+	opReload  = &operation{name: "reload", savesNothing: true, needsSession: true}
+	opTouch   = &operation{name: "touch", savesNothing: true, keepsErrors: true, needsSession: true}
+	opSignIn  = &operation{name: "sign in", renews: true}
+	opRenew   = &operation{name: "renew", renews: true, needsSession: true}
+	opDestroy = &operation{name: "destroy"}
 )
 
 var errNotRenewed = errors.New("sessions: a SignIn or Renew of this request has failed, so nothing is saved")
@@ -56,7 +57,7 @@ func (m *core) runVerb(ctx context.Context, op *operation, verb func(context.Con
 		s.signErr = errNotRenewed // it stays if the verb panics
 	}
 	err := ErrGone
-	if !s.stored.Gone || op.worksWhenGone {
+	if !s.stored.Gone || !op.needsSession {
 		err = verb(ctx, s)
 	}
 	if refusal, ok := errors.AsType[*protocol.Refusal](err); ok {
