@@ -98,7 +98,7 @@ func (x *exchange) connect(w http.ResponseWriter, r *http.Request) {
 	x.writer.Init(w, x)
 	x.request, x.response = r, x
 	if x.loaded = x.stored.Stored(); x.loaded {
-		x.writer.SetEarly("Cache-Control", private, x.headerValues[1:1:2])
+		x.writer.SetEarlyCacheControl(private, x.headerValues[1:1:2])
 	}
 }
 

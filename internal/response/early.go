@@ -5,27 +5,27 @@ import (
 	"sync/atomic"
 )
 
-// An early header field is there for a handler that writes past the Writer, by another one that its framework has. Who
+// An early Cache-Control is there for a handler that writes past the Writer, by another one that its framework has. Who
 // asks the Writer for the header does not find it, so that no handler takes it for its own or adds to it.
 type early struct {
-	name string
 	line atomic.Pointer[string] // nil when it has been taken out, or stays
 }
 
+const cacheControl = "Cache-Control"
+
 // set puts the field into h if there is none. The line lies in space.
-func (e *early) set(h http.Header, name, value string, space []string) {
-	if len(h[name]) == 0 {
-		h[name] = append(space, value)
-		e.name = name
-		e.line.Store(&h[name][0])
+func (e *early) set(h http.Header, value string, space []string) {
+	if len(h[cacheControl]) == 0 {
+		h[cacheControl] = append(space, value)
+		e.line.Store(&h[cacheControl][0])
 	}
 }
 
 // takeOut takes the field out of h, unless somebody else has written it.
 func (e *early) takeOut(h http.Header) {
 	line := e.line.Swap(nil)
-	if line != nil && len(h[e.name]) == 1 && &h[e.name][0] == line {
-		delete(h, e.name)
+	if line != nil && len(h[cacheControl]) == 1 && &h[cacheControl][0] == line {
+		delete(h, cacheControl)
 	}
 }
 

@@ -213,9 +213,9 @@ func (w *Writer) Header() http.Header {
 	return h
 }
 
-// SetEarly puts a header field into the inner writer's header until the handler asks for that, see early.
-func (w *Writer) SetEarly(name, value string, space []string) {
-	w.early.set(w.InnerHeader(), name, value, space)
+// SetEarlyCacheControl puts a Cache-Control into the inner writer's header until the handler asks for that, see early.
+func (w *Writer) SetEarlyCacheControl(value string, space []string) {
+	w.early.set(w.InnerHeader(), value, space)
 }
 
 // InnerHeader returns the inner writer's header map, and does not count as a call of Header, here or in a Writer inside.
@@ -407,8 +407,7 @@ func describesBody(name string) bool {
 // Cache-Control and the like for some caches only (RFC 9213: CDN-Cache-Control and the CDNs' own), Surrogate-Control,
 // Akamai's Edge-Control and nginx' X-Accel-Expires.
 func IsCacheField(name string) bool {
-	const suffix = "Cache-Control"
-	return len(name) >= len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix) ||
+	return len(name) >= len(cacheControl) && strings.EqualFold(name[len(name)-len(cacheControl):], cacheControl) ||
 		strings.EqualFold(name, "Surrogate-Control") || strings.EqualFold(name, "Edge-Control") || strings.EqualFold(name, "X-Accel-Expires")
 }
 
