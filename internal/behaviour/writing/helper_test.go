@@ -272,16 +272,7 @@ func TestHelperThatStillRuns(t *testing.T) {
 			helpers.Go(func() { _ = a.FromContext(r.Context()).UserID })
 			helpers.Wait()
 			s := a.FromContext(r.Context())
-			s.Prefs = map[string]int{}
-			close(began)
-			for n := 0; ; n++ {
-				s.Prefs[fmt.Sprint("key", n%100)] = n
-				select {
-				case <-returned:
-					return
-				default:
-				}
-			}
+			changeUntil(s, began, returned)
 		}), began)))
 		res := a.Browser().As(token).Get("/")
 		<-over

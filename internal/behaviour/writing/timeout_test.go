@@ -30,6 +30,21 @@ func returning(h http.Handler) (http.Handler, <-chan struct{}) {
 	}), returned
 }
 
+// changeUntil closes begun and then changes a map of s until the channel is closed, as a handler does that goes on
+// without its response.
+func changeUntil(s *kit.Session, begun chan<- struct{}, closed <-chan struct{}) {
+	s.Prefs = map[string]int{}
+	close(begun)
+	for n := 0; ; n++ {
+		s.Prefs[fmt.Sprint("key", n%100)] = n
+		select {
+		case <-closed:
+			return
+		default:
+		}
+	}
+}
+
 // outlive makes a's root a TimeoutHandler whose handler runs first and then goes
 // on writing to a map in T, until a's Handler has returned: to encode T meanwhile
 // is a race, and the end of the process. The channels tell when it has begun and
@@ -43,16 +58,7 @@ func outlive(a *kit.App, timeout time.Duration, first func(r *http.Request, s *k
 		if first != nil {
 			first(r, s)
 		}
-		s.Prefs = map[string]int{}
-		close(begun)
-		for n := 0; ; n++ {
-			s.Prefs[fmt.Sprint("key", n%100)] = n
-			select {
-			case <-returned:
-				return
-			default:
-			}
-		}
+		changeUntil(s, begun, returned)
 	}), timeout, "too slow")
 	if around != nil {
 		h = around(h)
