@@ -127,16 +127,15 @@ func decodeRecovering(c FieldCodec, data []byte, v any, fn func() error) (err er
 		return nil
 	}
 	e := &codecError{c.Name() + ": cannot decode", "", err}
-	switch err := err.(type) {
-	case *json.SyntaxError:
+	if _, ok := err.(*json.SyntaxError); ok {
 		return e
-	case *json.UnmarshalTypeError:
-		plain := *err
-		plain.Value, _, _ = strings.Cut(err.Value, " ") // "number 1e400"
-		e.path, e.err = err.Field, &plain
 	}
-	if e.path == "" {
-		e.path = failingField(c, data, v)
+	e.path = failingField(c, data, v)
+	if err, ok := err.(*json.UnmarshalTypeError); ok { // whose Value is "number 1e400", and whose Field has keys of maps
+		plain := *err
+		plain.Value, _, _ = strings.Cut(err.Value, " ")
+		plain.Struct, plain.Field = "", e.path
+		e.err = &plain
 	}
 	return e
 }

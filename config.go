@@ -34,17 +34,26 @@ type Config struct {
 	SaveUninitialized bool           // stores a new session even if T was not changed
 	Rewrite           bool           // stores a session at the end of each request that loaded it
 	OnConflict        ConflictPolicy // what a save does if another request has saved. Default: [ConflictMerge]
-	MaxSize           int            // bytes of a record; a larger one is neither decoded nor saved. Default: 64 KiB
+	// OnUndecodable says what becomes of a request whose record cannot be read. Default: [UndecodableFresh].
+	OnUndecodable UndecodablePolicy
+	MaxSize       int // bytes of a record; a larger one is neither decoded nor saved. Default: 64 KiB
 	// NewToken draws the random part of a token: 20 to 128 letters, digits, "-" and "_" with at least 128 bits of
 	// entropy (ASVS 5.0 7.2.3). An error means no session. Default: [rand.Text].
 	NewToken func() (string, error)
 	Label    func(*http.Request) string // gives [Info].Label when a session begins or is renewed; at most 256 bytes
 	Skip     func(*http.Request) bool   // names requests without a session: their T is never saved
 	Passive  func(*http.Request) bool   // names requests that do not restart the idle timeout, such as polls
-	// ErrorHandler answers a request whose session could not be loaded or saved. Default: the status in
-	// docs/errors.md with its text. After a failed load there is no session: [Lookup] says false.
+	// MaxPerOwner is how many sessions a user may have at once, for an [Owned] T; a renewal needs no room. Default: 0, any
+	// number. It needs an [OwnerStore] and an [OwnerLayout]: [RedisStore] or [MemoryStore], and [DefaultLayout].
+	MaxPerOwner  int
+	OnOwnerLimit OwnerLimit // what becomes of a sign-in beyond MaxPerOwner. Default: [EvictOldest]
+	// WatchInterval is how often the sessions of [Manager.Watch] are looked at: 50 milliseconds to 5 seconds. Default: 2
+	// seconds.
+	WatchInterval time.Duration
+	// ErrorHandler answers a request whose session could not be loaded or saved. Default: [DefaultErrorHandler]. After a
+	// failed load, also one by [UndecodableFail], there is no session: [Lookup] says false.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
-	OnEvent      func(context.Context, Event) // is told what happened; must be quick and not write to the response
+	OnEvent      func(context.Context, Event) // is told what happened, each load too; must be quick and not write to the response
 	Logger       *slog.Logger                 // is told of failed saves, outages and the like. Default: [slog.Default]
 }
 
@@ -74,9 +83,49 @@ func (p ConflictPolicy) validate() error {
 	return nil
 }
 
+// An OwnerLimit says what becomes of a sign-in of a user who has [Config].MaxPerOwner sessions.
+type OwnerLimit int
+
+const (
+	EvictOldest OwnerLimit = iota // the session that has begun first ends ([EventEvicted])
+	Reject                        // the sign-in fails: [ErrOwnerLimit]
+)
+
+// An UndecodablePolicy says what becomes of a request whose stored record cannot be read, because it is broken,
+// foreign, over MaxSize or does not fit T. The record stays, and there is an [EventUndecodable], under each of them.
+// Its zero value is the default of the Config or Options that has it.
+type UndecodablePolicy int
+
+const (
+	_ UndecodablePolicy = iota
+	// UndecodableFresh gives the request a fresh T, as if it had come without a session. If T is saved, the cookie of
+	// that new session replaces the one whose record could not be read.
+	UndecodableFresh
+	// UndecodableReadOnly gives the request a fresh T that nothing can store, and sends no cookie. A T that has changed,
+	// and each verb but Destroy, fails with an error that wraps the [*DecodeError]; Save and Commit of an unchanged T,
+	// SaveUninitialized and Rewrite do nothing. Destroy deletes the record and begins afresh. A valid token beside that
+	// of the record is not used. Of two valid sessions, of which neither is used, only SignIn and Destroy make way for
+	// a new one: another save is [ErrConflict].
+	UndecodableReadOnly
+	// UndecodableFail fails the load: Handler has [Config].ErrorHandler answer with the [*DecodeError], by default with
+	// 500, and [Manager.Load] returns it. With two valid sessions it is as UndecodableReadOnly.
+	UndecodableFail
+)
+
+// validate refuses a policy that does not exist.
+func (p UndecodablePolicy) validate() error {
+	if p < 0 || p > UndecodableFail {
+		return errors.New("sessions: Config.OnUndecodable: it is none of UndecodableFresh, UndecodableReadOnly and UndecodableFail")
+	}
+	return nil
+}
+
 const (
 	noTimeout = time.Duration(-1)
 	day       = 24 * time.Hour
+
+	minWatchInterval = 50 * time.Millisecond
+	maxWatchInterval = 5 * time.Second
 )
 
 // setDefaults applies the defaults and reports every mistake.
@@ -103,16 +152,26 @@ func (c *Config) setDefaults() error {
 		c.NewToken = func() (string, error) { return rand.Text(), nil }
 	}
 	if c.ErrorHandler == nil {
-		c.ErrorHandler = defaultErrorHandler
+		c.ErrorHandler = DefaultErrorHandler
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.OnUndecodable == 0 {
+		c.OnUndecodable = UndecodableFresh
 	}
 	if c.Realm == "" {
 		c.Realm = "session"
 	}
 	if strings.ContainsRune(c.Realm, 0) {
 		errs = append(errs, errors.New("sessions: Config.Realm: contains a NUL, which separates realm and token: leave it out"))
+	}
+	if c.WatchInterval == 0 {
+		c.WatchInterval = 2 * time.Second
+	}
+	if c.WatchInterval < minWatchInterval || c.WatchInterval > maxWatchInterval {
+		errs = append(errs, fmt.Errorf("sessions: Config.WatchInterval: %v is not between %v, which would load the store, and %v, because what a renewal leaves to follow lives for ten seconds: use one between, or 0 for 2s",
+			c.WatchInterval, minWatchInterval, maxWatchInterval))
 	}
 	if c.MaxSize < 0 {
 		errs = append(errs, fmt.Errorf("sessions: Config.MaxSize: %d is negative: use bytes, or 0 for 64 KiB", c.MaxSize))

@@ -71,6 +71,12 @@ func TestConfig(t *testing.T) {
 	}{
 		{"a zero Config", sessions.Config{}, nil},
 
+		{"a negative WatchInterval", sessions.Config{WatchInterval: -1}, []string{"sessions: Config.WatchInterval: -1ns is not between 50ms, … and 5s, … use one between, or 0 for 2s"}},
+		{"a WatchInterval without a unit", sessions.Config{WatchInterval: 2}, []string{"sessions: Config.WatchInterval: 2ns is not between 50ms, … use one between"}},
+		{"a WatchInterval as long as a mark lives", sessions.Config{WatchInterval: 10 * time.Second}, []string{"sessions: Config.WatchInterval: 10s is not between 50ms, … and 5s, … use one between"}},
+		{"the shortest WatchInterval", sessions.Config{WatchInterval: 50 * time.Millisecond}, nil},
+		{"the longest WatchInterval", sessions.Config{WatchInterval: 5 * time.Second}, nil},
+
 		{"a __Host- name with a Domain", cookie(sessions.Cookie{Name: "__Host-a", Domain: "example.com"}), []string{
 			"sessions: Cookie.Domain: a __Host-a cookie must not have one: … leave Domain empty or choose a name that begins with __Secure-",
 		}},
@@ -112,8 +118,8 @@ func TestConfig(t *testing.T) {
 		}},
 		{"a Domain with a port", cookie(sessions.Cookie{Domain: "example.com:8080"}), []string{"sessions: Cookie.Domain: "}},
 		{"a Domain with a dot before it", cookie(sessions.Cookie{Domain: ".example.com"}), nil},
-		{"name and token of 4096 bytes", cookie(sessions.Cookie{Name: long(4096 - 27)}), nil},
-		{"name and token of 4097 bytes", cookie(sessions.Cookie{Name: long(4097 - 27)}), []string{
+		{"name and token of 4096 bytes", cookie(sessions.Cookie{Name: long(4096 - 31)}), nil},
+		{"name and token of 4097 bytes", cookie(sessions.Cookie{Name: long(4097 - 31)}), []string{
 			"sessions: Cookie.Name: name and token are 4097 bytes, browsers keep 4096: … shorten the name",
 		}},
 
@@ -273,6 +279,22 @@ func TestOnConflict(t *testing.T) {
 			var want []string
 			if !ok {
 				want = append(want, "sessions: Config.OnConflict: … ConflictMerge, ConflictLastWrite and ConflictReject")
+			}
+			wantComplaints(t, err, want...)
+		})
+	}
+}
+
+func TestOnUndecodable(t *testing.T) {
+	for policy, ok := range map[sessions.UndecodablePolicy]bool{
+		0: true, sessions.UndecodableFresh: true, sessions.UndecodableReadOnly: true, sessions.UndecodableFail: true,
+		-1: false, sessions.UndecodableFail + 1: false, math.MaxInt: false, math.MinInt: false,
+	} {
+		t.Run(fmt.Sprintf("T7 OnUndecodable %d", policy), func(t *testing.T) {
+			_, err := sessions.New[traitX](kit.Memory(), sessions.Config{OnUndecodable: policy})
+			var want []string
+			if !ok {
+				want = append(want, "sessions: Config.OnUndecodable: … UndecodableFresh, UndecodableReadOnly and UndecodableFail")
 			}
 			wantComplaints(t, err, want...)
 		})

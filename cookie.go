@@ -118,6 +118,23 @@ func (c Cookie) remove(h http.Header) {
 	}
 }
 
+// Strip takes the cookie out of a request that is to be sent on to another server, so that no token leaves this program:
+// call it in [net/http/httputil.ReverseProxy].Rewrite with the outgoing request. Other cookies stay as they are, byte for
+// byte. Only Name, or what it is by default, plays a part.
+func (c Cookie) Strip(r *http.Request) {
+	var kept []string
+	for _, line := range r.Header["Cookie"] {
+		if line = withoutCookie(line, c.name()); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	if kept == nil {
+		delete(r.Header, "Cookie")
+	} else {
+		r.Header["Cookie"] = kept
+	}
+}
+
 // Vary implements [Transport].
 func (c Cookie) Vary() string { return "Cookie" }
 

@@ -1,7 +1,9 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -50,18 +52,40 @@ func (s *session) createSignedIn(ctx context.Context, changeHeader func(*record.
 	return nil
 }
 
-// create stores a new session under a new token. It fails after the response header was sent, because the client
-// could not get the token. An owner that the request has given to T has signed in; one of SessionDefaults has not.
+var errTwoSessions = fmt.Errorf("%w: the request carries two valid sessions, and nobody can tell which is the user's, so nothing is stored until SignIn or Destroy ends both", ErrConflict)
+
+// keepsOthers tells whether the cookie of a session that begins now could replace that of a session which the request
+// could not use, and must not. Only Destroy, or a sign-in where they can be read, makes way for a new one.
+func (s *session) keepsOthers() bool {
+	return s.stored.Unreadable != nil || s.core.OnUndecodable != UndecodableFresh && len(s.stored.RefusedAttrs()) > 0
+}
+
+// createErr is why no session can be created: nothing may replace the record that cannot be read, or the client could
+// not get the token.
+func (s *session) createErr() error {
+	if err := s.readOnlyErr(); err != nil {
+		return err
+	}
+	return s.headerErr()
+}
+
+// create stores a new session under a new token. An owner that the request has given to T has signed in; one of
+// SessionDefaults has not.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
-	if err := s.headerErr(); err != nil {
+	if err := cmp.Or(s.createErr(), s.core.docType.CheckOwner(mine)); err != nil {
 		return err
 	}
 	signedIn := !rec.Authenticated.IsZero() || s.signsIn(mine)
-	if signedIn {
-		rec.Authenticated = rec.Created
+	switch {
+	case signedIn:
+		if rec.Authenticated.IsZero() {
+			rec.Authenticated = rec.Created
+		}
 		if err = s.endRefused(ctx); err != nil {
 			return err
 		}
+	case s.keepsOthers():
+		return errTwoSessions
 	}
 	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
 	if err != nil {
@@ -69,9 +93,11 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 	}
 	s.core.docType.PutInto(&rec, payload)
 	s.setLabelAndAttrs(&rec)
+	before := s.stored.Record.Attrs
 	if err = s.stored.Create(ctx, rec); err != nil {
 		return err
 	}
+	s.addEnded(before)
 	s.wrote = true
 	s.setBase(payload)
 	s.outcome = OutcomeCreated
@@ -89,6 +115,13 @@ func (s *session) endRefused(ctx context.Context) error {
 	return err
 }
 
+// addEnded notes Attrs that the client may hold, and that others have taken the place of.
+func (s *session) addEnded(attrs any) {
+	if attrs != nil {
+		s.ended = append(s.ended, attrs)
+	}
+}
+
 const maxLabel = 256
 
 // setLabelAndAttrs sets the Label and the Attrs of a record from the request, when the session is created and when
@@ -98,7 +131,7 @@ func (s *session) setLabelAndAttrs(rec *record.Record) {
 		rec.Label = truncate(s.core.Label(s.request), maxLabel)
 	}
 	if rec.Attrs == nil {
-		rec.Attrs = transportAttrs(s.core.Transport, s.request, rec.Remembered)
+		rec.Attrs = transportAttrs(s.transport(), s.request, rec.Remembered)
 	}
 }
 

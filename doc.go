@@ -27,7 +27,8 @@
 // that must agree belong in one nested struct. What depends on the value
 // before, such as a counter, needs [Manager.Update].
 //
-// The pages in docs/ say more: request.md, errors.md, cookies.md (other sites, CSRF,
-// OAuth), concurrency.md, builds.md (rollouts), redis.md, beyond-http.md (gRPC,
-// jobs, own parts), from-express.md.
+// The pages in docs/ say more: options.md, frameworks.md, request.md, errors.md,
+// cookies.md (other sites, CSRF, OAuth, apps), concurrency.md, users-sessions.md,
+// live-connections.md, builds.md (rollouts), redis.md, beyond-http.md (jobs, parts of
+// one's own), moving.md, from-scs.md, from-gorilla.md, from-express.md.
 package sessions

@@ -2,19 +2,19 @@ package sessions_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/typedsessions/sessions"
 )
@@ -43,15 +43,14 @@ func ExampleConfig_errorHandler() {
 		MaxSize: 1000,
 		Logger:  slog.New(slog.DiscardHandler),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			switch {
-			case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, sessions.ErrNewerVersion):
-				w.WriteHeader(http.StatusServiceUnavailable)
+			status := sessions.HTTPStatus(err)
+			w.WriteHeader(status)
+			switch status {
+			case http.StatusServiceUnavailable:
 				fmt.Fprint(w, "We are back in a minute.")
-			case errors.Is(err, sessions.ErrGone), errors.Is(err, sessions.ErrConflict):
-				w.WriteHeader(http.StatusConflict)
+			case http.StatusConflict:
 				fmt.Fprint(w, "You were signed out in another window.")
 			default:
-				w.WriteHeader(http.StatusInternalServerError)
 				fmt.Fprint(w, "Something went wrong.")
 			}
 		},
@@ -62,6 +61,30 @@ func ExampleConfig_errorHandler() {
 	})))
 	fmt.Println(visit("/"))
 	// Output: Something went wrong.
+}
+
+// A verb's error by its status, and what an ErrorHandler of one's own leaves to the default.
+func ExampleHTTPStatus() {
+	for _, err := range []error{nil, sessions.ErrGone, fmt.Errorf("sign in: %w", sessions.ErrUnavailable)} {
+		fmt.Println(sessions.HTTPStatus(err))
+	}
+	// Output:
+	// 200
+	// 409
+	// 503
+}
+
+// A handler answers the error of a verb as Handler answers one of its own.
+func ExampleDefaultErrorHandler() {
+	m := manager(sessions.Config{MaxSize: 1000, Logger: slog.New(slog.DiscardHandler)})
+	visit := visitor(m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).Notice = strings.Repeat("x", 1000)
+		if err := m.Save(r.Context()); err != nil {
+			sessions.DefaultErrorHandler(w, r, err)
+		}
+	})))
+	fmt.Println(visit("/"))
+	// Output: Internal Server Error
 }
 
 // Clients that are not browsers carry the token in a header.
@@ -83,6 +106,77 @@ func ExampleHeaderToken() {
 	// Output:
 	// views: 1
 	// views: 2
+}
+
+// Browsers have the session's token in a cookie, and an app gets it in the answer to its sign-in.
+func ExampleFirstOf() {
+	store := &sessions.MemoryStore{}
+	site, err := sessions.New[Visitor](store, sessions.Config{Transport: sessions.FirstOf(sessions.HeaderToken{}, sessions.Cookie{})})
+	if err != nil {
+		log.Fatal(err)
+	}
+	app, err := sessions.New[Visitor](store, sessions.Config{Transport: sessions.HeaderToken{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /app/login", app.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).UserID = "alice" // her password was right
+		if err := app.SignIn(r.Context()); err != nil {
+			sessions.DefaultErrorHandler(w, r, err)
+			return
+		}
+		outcome, err := app.Commit(r.Context())
+		if err != nil {
+			sessions.DefaultErrorHandler(w, r, err)
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]string{"token": outcome.Token.Reveal()})
+	})))
+	mux.Handle("/", site.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := sessions.FromContext[Visitor](r.Context())
+		s.Views++
+		fmt.Fprintf(w, "user %q, views %d", s.UserID, s.Views)
+	})))
+
+	login := httptest.NewRecorder()
+	mux.ServeHTTP(login, httptest.NewRequest("POST", "https://example.com/app/login", nil))
+	var answer struct{ Token string }
+	json.Unmarshal(login.Body.Bytes(), &answer)
+	r := httptest.NewRequest("GET", "https://example.com/", nil)
+	r.Header.Set("Authorization", "Bearer "+answer.Token)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println("the app:", w.Body, len(w.Result().Cookies()), "cookies")
+
+	visit := visitor(mux)
+	visit("/")
+	fmt.Println("a browser:", visit("/"))
+	// Output:
+	// the app: user "alice", views 1 0 cookies
+	// a browser: user "", views 2
+}
+
+// The server behind a proxy gets every cookie but the session's.
+func ExampleCookie_Strip() {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header["Cookie"])
+	}))
+	defer backend.Close()
+	target, _ := url.Parse(backend.URL)
+	cookie := sessions.Cookie{SameSite: http.SameSiteStrictMode}
+	m := manager(sessions.Config{Transport: cookie})
+	h := m.Handler(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		cookie.Strip(r.Out)
+	}})
+
+	r := httptest.NewRequest("GET", "https://example.com/", nil)
+	r.Header.Set("Cookie", `theme="dark, blue"; __Host-Http-session=secret; lang=en`)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	fmt.Println(w.Body)
+	// Output: [theme="dark, blue"; lang=en]
 }
 
 // MsgPack takes fewer bytes and goes by the same tags.
@@ -157,7 +251,8 @@ func (a *Account) SessionOwner() string { return a.UserID }
 func ExampleOwned() {
 	m, err := sessions.New[Account](&sessions.MemoryStore{}, sessions.Config{
 		OnEvent: func(_ context.Context, e sessions.Event) {
-			if e.Kind != sessions.EventSaved {
+			switch e.Kind {
+			case sessions.EventCreated, sessions.EventSignedIn:
 				fmt.Printf("event: %v, owner %q\n", e.Kind, e.Session.Owner)
 			}
 		},
@@ -301,30 +396,26 @@ func ExampleConflictPolicy() {
 	// paid by card
 }
 
-// Keys lists every session in Redis, by the hash of its token.
-func ExampleRedisStore_Keys() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
+// Two requests have each changed two fields, and one of them is the same.
+func ExampleConflictPolicy_compared() {
+	for _, policy := range []sessions.ConflictPolicy{sessions.ConflictMerge, sessions.ConflictLastWrite, sessions.ConflictReject} {
+		m := manager(sessions.Config{OnConflict: policy, Logger: slog.New(slog.DiscardHandler)})
+		ctx, _ := m.Load(context.Background())
+		m.FromContext(ctx).UserID = "ann"
+		outcome, _ := m.Commit(ctx)
+		first, _ := m.Load(context.Background(), outcome.Token.Reveal())
+		second, _ := m.Load(context.Background(), outcome.Token.Reveal())
+		m.FromContext(first).Views, m.FromContext(first).Notice = 1, "first"
+		m.FromContext(second).Cart, m.FromContext(second).Notice = []string{"pear"}, "second"
+		m.Save(first)
+		err := m.Save(second)
+		m.Reload(second)
+		fmt.Println(*m.FromContext(second), errors.Is(err, sessions.ErrConflict))
 	}
-	defer server.Close()
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer rdb.Close()
-	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "shop:", Timeout: 500 * time.Millisecond})
-
-	ctx := context.Background()
-	store.Create(ctx, "b", []byte("…"), time.Hour)
-	store.Create(ctx, "a", []byte("…"), time.Hour)
-	var keys []string
-	for key, err := range store.Keys(ctx) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	fmt.Println(keys)
-	// Output: [a b]
+	// Output:
+	// {ann 1 second [pear]} false
+	// {ann 0 second [pear]} false
+	// {ann 1 first []} true
 }
 
 // A record that cannot be read is left as it is; the event names the session
@@ -358,4 +449,30 @@ func ExampleDecodeError() {
 	// Output:
 	// field views
 	// 0 <nil>
+}
+
+// What becomes of a request whose record cannot be read. The record stays under each of them.
+func ExampleUndecodablePolicy() {
+	store := &sessions.MemoryStore{}
+	token := "saaaa" + strings.Repeat("x", 26)
+	store.Create(context.Background(), sessions.DefaultLayout{}.Key("session", token), []byte("broken"), time.Hour)
+	for _, policy := range []sessions.UndecodablePolicy{
+		sessions.UndecodableFresh, sessions.UndecodableReadOnly, sessions.UndecodableFail,
+	} {
+		m, err := sessions.New[Visitor](store, sessions.Config{OnUndecodable: policy, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			log.Fatal(err)
+		}
+		ctx, err := m.Load(context.Background(), token)
+		if err != nil {
+			fmt.Println("loading fails")
+			continue
+		}
+		m.FromContext(ctx).Views++
+		fmt.Println("saving fails:", m.Save(ctx) != nil)
+	}
+	// Output:
+	// saving fails: false
+	// saving fails: true
+	// loading fails
 }

@@ -2,11 +2,15 @@ package sessions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -180,6 +184,100 @@ func ExampleTake() {
 	// Output:
 	// notice: "Your changes are saved."
 	// notice: ""
+}
+
+// The account's page needs a proof of the last ten minutes. An older session gets the form for one in its place, and
+// comes back by a redirect, which is the answer to the second click of a double click too.
+func ExampleManager_Fresh() {
+	m := manager(sessions.Config{})
+	account := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-store") // or the browser shows it again by itself
+		fmt.Fprint(w, "your account")
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /account", m.Fresh(10*time.Minute, http.HandlerFunc(account), http.RedirectHandler("/confirm", http.StatusSeeOther)))
+	mux.HandleFunc("GET /confirm", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s, your password please", sessions.FromContext[Visitor](r.Context()).UserID)
+	})
+	mux.HandleFunc("POST /confirm", func(w http.ResponseWriter, r *http.Request) { // the password of T's user was right
+		err := m.Reauthenticate(r.Context(), sessions.AuthenticatedBy("pwd"))
+		if err != nil && !errors.Is(err, sessions.ErrGone) {
+			sessions.DefaultErrorHandler(w, r, err)
+			return
+		}
+		http.Redirect(w, r, "/account", http.StatusSeeOther)
+	})
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).UserID = "alice"
+		m.SignIn(r.Context(), sessions.AuthenticatedAt(time.Now().Add(-time.Hour))) // as the claim auth_time says
+		fmt.Fprint(w, "welcome")
+	})
+
+	srv := httptest.NewTLSServer(http.NewCrossOriginProtection().Handler(m.Handler(mux)))
+	defer srv.Close()
+	client := srv.Client()
+	client.Jar, _ = cookiejar.New(nil)
+	show := func(res *http.Response, err error) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		fmt.Printf("%s: %s\n", res.Request.URL.Path, body)
+	}
+	show(client.Post(srv.URL+"/login", "", nil))
+	show(client.Get(srv.URL + "/account"))
+	show(client.Post(srv.URL+"/confirm", "", nil))
+	// Output:
+	// /login: welcome
+	// /confirm: alice, your password please
+	// /account: your account
+}
+
+// An event stream that ends when its user is signed out in another tab.
+func ExampleManager_Watch() {
+	m := manager(sessions.Config{WatchInterval: 50 * time.Millisecond})
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(_ http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).UserID = "alice"
+	})
+	mux.HandleFunc("POST /logout", func(_ http.ResponseWriter, r *http.Request) { _ = m.Destroy(r.Context()) })
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		ctx, stop := m.Watch(r.Context())
+		defer stop()
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: welcome\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-ctx.Done() // beside a channel with news
+		if errors.Is(context.Cause(ctx), sessions.ErrGone) {
+			fmt.Fprint(w, "data: good-bye\n\n")
+		}
+	})
+	srv := httptest.NewTLSServer(m.Handler(mux))
+	defer srv.Close()
+	client := srv.Client()
+	client.Jar, _ = cookiejar.New(nil)
+	post := func(path string) {
+		res, err := client.Post(srv.URL+path, "", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		res.Body.Close()
+	}
+
+	post("/login")
+	events, err := client.Get(srv.URL + "/events")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer events.Body.Close()
+	post("/logout")
+	body, _ := io.ReadAll(events.Body)
+	fmt.Print(string(body))
+	// Output:
+	// data: welcome
+	//
+	// data: good-bye
 }
 
 // Two managers may share a T; each finds its own sessions.

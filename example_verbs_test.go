@@ -30,7 +30,7 @@ func ExampleManager_SignIn() {
 			options = append(options, sessions.Remembered)
 		}
 		if err := m.SignIn(r.Context(), options...); err != nil {
-			http.Error(w, "please try again", http.StatusServiceUnavailable)
+			sessions.DefaultErrorHandler(w, r, err)
 			return
 		}
 		fmt.Fprint(w, "welcome")
@@ -78,9 +78,38 @@ func ExampleManager_Destroy() {
 	// user ""
 }
 
+// A step-up: the token, the time and the method of the proof are others, the session is the same.
+func ExampleManager_Reauthenticate() {
+	m := manager(sessions.Config{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) {
+		sessions.FromContext[Visitor](r.Context()).UserID = "alice"
+		m.SignIn(r.Context(), sessions.AuthenticatedBy("pwd"), sessions.AuthenticatedAt(time.Now().Add(-time.Hour)))
+	})
+	mux.HandleFunc("/step-up", func(w http.ResponseWriter, r *http.Request) { // her passkey was right
+		before := m.Info(r.Context())
+		err := m.Reauthenticate(r.Context(), sessions.AuthenticatedBy("passkey"))
+		if err != nil && !errors.Is(err, sessions.ErrGone) {
+			sessions.DefaultErrorHandler(w, r, err)
+			return
+		}
+		after := m.Info(r.Context())
+		fmt.Fprintf(w, "%s, within a minute: %t; then %s: %t; until %v later", before.Method, before.AuthenticatedWithin(time.Minute),
+			after.Method, after.AuthenticatedWithin(time.Minute), after.ExpiresAt.Sub(before.ExpiresAt))
+	})
+	visit := visitor(m.Handler(mux))
+	visit("/login")
+	fmt.Println(visit("/step-up"))
+	// Output: pwd, within a minute: false; then passkey: true; until 0s later
+}
+
 // Any other change of privilege takes a new token too.
 func ExampleManager_Renew() {
-	m := manager(sessions.Config{OnEvent: func(_ context.Context, e sessions.Event) { fmt.Println("event:", e.Kind) }})
+	m := manager(sessions.Config{OnEvent: func(_ context.Context, e sessions.Event) {
+		if e.Kind != sessions.EventLoaded { // of which each request has one
+			fmt.Println("event:", e.Kind)
+		}
+	}})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(_ http.ResponseWriter, r *http.Request) {
 		sessions.FromContext[Visitor](r.Context()).UserID = "alice"
@@ -88,7 +117,7 @@ func ExampleManager_Renew() {
 	mux.HandleFunc("/admin", func(w http.ResponseWriter, r *http.Request) {
 		before := m.Info(r.Context())
 		if err := m.Renew(r.Context()); err != nil {
-			http.Error(w, "please try again", http.StatusServiceUnavailable)
+			sessions.DefaultErrorHandler(w, r, err)
 			return
 		}
 		after := m.Info(r.Context())
@@ -209,7 +238,7 @@ func ExampleManager_Reload() {
 		s := sessions.FromContext[Visitor](r.Context())
 		s.Cart = append(s.Cart, "pears")
 		if err := m.Reload(r.Context()); err != nil {
-			http.Error(w, "please try again", http.StatusServiceUnavailable)
+			sessions.DefaultErrorHandler(w, r, err)
 			return
 		}
 		fmt.Fprint(w, s.Cart)
@@ -285,7 +314,7 @@ func ExampleManager_Update() {
 		case errors.Is(err, errSoldOut): // it comes back as it was
 			fmt.Fprint(w, "sold out")
 		case err != nil:
-			http.Error(w, "please try again", http.StatusServiceUnavailable)
+			sessions.DefaultErrorHandler(w, r, err)
 		default:
 			fmt.Fprintf(w, "%d in the cart", len(sessions.FromContext[Visitor](r.Context()).Cart))
 		}
@@ -348,7 +377,7 @@ func ExampleManager_Update_incorrect() {
 	// views: 1 and not 2
 }
 
-// Load and Commit serve what is not HTTP. Here, as a gRPC interceptor would,
+// Load and Commit serve what is not HTTP. Here, as an interceptor of some RPC would,
 // the token comes from the call's metadata and goes back in it.
 func ExampleManager_Load() {
 	m := manager(sessions.Config{})
@@ -391,5 +420,36 @@ func ExampleManager_Commit() {
 	m := manager(sessions.Config{})
 	_, err := m.Commit(context.Background())
 	fmt.Println(errors.Is(err, sessions.ErrNoSession), err)
-	// Output: true sessions: no session in this context: wrap the handler with Manager.Handler, and do not Skip the request
+	// Output: true sessions: no session of this Manager in this context: wrap the handler with its Handler, and do not Skip the request
+}
+
+// What a program does about an error, where the default response is not enough.
+func Example_errors() {
+	answer := func(err error) string {
+		switch {
+		case err == nil:
+			return "done"
+		case errors.Is(err, sessions.ErrRefused): // an ErrUnavailable, too
+			return "nothing was stored: look at the server"
+		case errors.Is(err, sessions.ErrUnavailable), errors.Is(err, sessions.ErrNewerVersion):
+			return "please try again in a moment"
+		case errors.Is(err, sessions.ErrGone):
+			return "you have been signed out"
+		case errors.Is(err, sessions.ErrConflict), errors.Is(err, sessions.ErrOwnerLimit):
+			return "please look at what is there now"
+		case errors.Is(err, sessions.ErrTooLarge):
+			return "that is too much for a session"
+		case errors.Is(err, sessions.ErrCommitted), errors.Is(err, sessions.ErrNoSession), errors.Is(err, sessions.ErrExists):
+			return "a mistake in the program"
+		}
+		return "an error of the codec, of T or of NewToken"
+	}
+	for _, err := range []error{nil, sessions.ErrUnavailable, sessions.ErrGone, sessions.ErrTooLarge} {
+		fmt.Println(sessions.HTTPStatus(err), answer(err))
+	}
+	// Output:
+	// 200 done
+	// 503 please try again in a moment
+	// 409 you have been signed out
+	// 500 that is too much for a session
 }

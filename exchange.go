@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/typedsessions/sessions/internal/goroutine"
+	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/response"
 )
 
@@ -39,8 +40,13 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	}
 	x := new(exchange)
 	x.served = true
-	passive := m.Passive != nil && m.Passive(r)
-	if err := m.load(&x.session, r.Context(), m.Transport.Tokens(r), passive); err != nil {
+	when := protocol.AtLook
+	if m.Passive != nil && m.Passive(r) {
+		when = protocol.Never
+	}
+	tokens, fromLast := tokensOf(m.Transport, r)
+	x.fromLast = fromLast
+	if err := m.load(&x.session, r.Context(), tokens, when, r); err != nil {
 		// next is not called, because its save would overwrite a record that it has not seen.
 		errorCaching(w.Header())
 		addVary(w.Header(), m.Transport.Vary(), nil)
@@ -51,6 +57,7 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	defer x.release()
 	defer copyParsedForm(r, x.innerRequest)
 	defer x.endAbort()
+	defer x.touchUnanswered()
 	next.ServeHTTP(&x.writer, x.innerRequest)
 	x.saveLate()
 }
@@ -62,7 +69,7 @@ func (m *core) checkNesting(r *http.Request, skips bool) {
 	for outer := range sessionsIn(r.Context()) {
 		o := outer.core
 		foreign := o.Realm == m.Realm && o.typ.reflected != m.typ.reflected
-		if outer.served && (foreign || !skips && !outer.skipped) && sharePlace(o.Transport, m.Transport, r) {
+		if outer.served && (foreign || !skips && !outer.skipped) && sharePlaces(o.Transport, m.Transport, r) {
 			panic(fmt.Sprintf("sessions: the Handler of a Manager[%v] is within that of another one, a Manager[%v], and both keep the token in the same cookie or header: give each a Cookie.Name (or HeaderToken.Name) and a Config.Realm of its own, or wrap with one Manager alone",
 				m.typ.reflected, o.typ.reflected))
 		}
@@ -157,7 +164,11 @@ func (x *exchange) release() {
 	if err == nil && x.writer.Unseen(x.asked) {
 		err = errUnseen
 	}
-	if !x.headerSent { // a panic has left the handler, and a framework may answer
+	switch { // a panic has left the handler, and a framework may answer
+	case x.headerSent:
+	case x.outcome > OutcomeChanged: // what the handler has told caches since the verb does not count
+		x.write()
+	default:
 		x.tellCaches(x.writer.InnerHeader(), false)
 	}
 	undelivered := (x.outcome == OutcomeCreated || x.outcome == OutcomeRenewed) && err != nil
@@ -179,17 +190,12 @@ var errUnseen = errors.New("sessions: an Upgrade sent a header of its own: call 
 // begunElsewhere tells whether another writer is known to have begun the response.
 func (x *exchange) begunElsewhere() bool { return x.writer.BegunElsewhere() }
 
-// route is the request's method and the pattern by which it was routed, as far as that is known. The path itself
-// may hold secrets.
+// route is the request's method and the pattern by which it was routed, as far as that is known.
 func (x *exchange) route() string {
 	if x.innerRequest == nil {
 		return ""
 	}
-	_, path, found := strings.Cut(x.innerRequest.Pattern, " ")
-	if !found {
-		path = x.innerRequest.Pattern
-	}
-	return strings.TrimSpace(x.request.Method + " " + path)
+	return routeOf(x.request.Method, x.innerRequest.Pattern)
 }
 
 // mustBegin begins a commit. It panics in the function of an Update, because the commit would wait for the
@@ -219,8 +225,10 @@ func (x *exchange) Commit(status int) error {
 func (x *exchange) saveAndWriteHeader() error {
 	x.mustBegin()
 	defer x.end()
+	lookDue := x.outcome <= OutcomeChanged && x.stored.BeginLook()
 	if x.begunElsewhere() {
 		x.autosaveLate(x.headerErr())
+		x.look(lookDue)
 		return nil
 	}
 	token := x.stored.Token
@@ -228,11 +236,39 @@ func (x *exchange) saveAndWriteHeader() error {
 	if err != nil {
 		x.noteFailure(opCommit, err)
 	}
+	if !errors.Is(err, ErrUnavailable) {
+		x.look(lookDue)
+	}
 	if x.stored.Token != token {
 		x.asked, x.byCommit = x.writer.Asked(), x.outcome == OutcomeCreated
 	}
 	x.write()
 	return err
+}
+
+// look looks at the record once more, if that is due: a session that has been renewed or has ended since it was loaded
+// has no token to send.
+func (x *exchange) look(due bool) {
+	if due && !x.unanswered {
+		ctx, cancel := x.core.engine.SaveContext(x)
+		defer cancel()
+		x.stored.Look(ctx)
+	}
+}
+
+// touchUnanswered restarts the idle timeout if that was left to a header that was never written, because the handler
+// has panicked.
+func (x *exchange) touchUnanswered() {
+	if x.writer.Started() {
+		return
+	}
+	x.mu.Lock()
+	due := x.stored.BeginLook()
+	x.mu.Unlock()
+	if due && x.begin(opCommit.name) {
+		defer x.end()
+		x.look(due)
+	}
 }
 
 // Reopen implements [response.Committer].
@@ -260,7 +296,7 @@ func (x *exchange) Interim(h http.Header) (restore func()) {
 	x.mustBegin()
 	defer x.end()
 	mine := http.Header{}
-	if !x.core.Transport.Write(mine, x.request, x.result()) {
+	if !x.transport().Write(mine, x.request, x.result()) {
 		return nil
 	}
 	kept := http.Header{}
@@ -292,9 +328,9 @@ func (x *exchange) write() {
 
 func (x *exchange) writeInto(h http.Header) {
 	o := x.result()
-	sent := x.core.Transport.Write(h, x.request, o)
+	sent := x.transport().Write(h, x.request, o)
 	x.tellCaches(h, sent)
-	if t, ok := x.core.Transport.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
+	if t, ok := x.transport().(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
 		x.addEvent(eventInsecure, nil)
 	}
 }

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"time"
@@ -13,11 +14,14 @@ import (
 type Layout interface {
 	Mint(drawn string, remembered bool) string // makes a token of what Config.NewToken drew
 	// Parse tells what the token alone says. One that is not ok never reaches the store. If it does not say whether
-	// the session is remembered, or records have idle timeouts of their own, known is false; the record is
-	// then loaded first and touched afterwards.
+	// the session is remembered, or records have idle timeouts of their own, known is false. The record is then loaded
+	// first and touched afterwards, in Handler when the response header is written; and no touch or save shortens the
+	// expiry that another program has given it, unless that has also changed the record's timeout.
 	Parse(token string) (remembered, known, ok bool)
 	Key(realm, token string) string // gives the store key. Managers of different realms should not share keys
-	// Open reads a stored record. The result may hold views into stored; with an error its ID may be set.
+	// Open reads a stored record. The result may hold views into stored; with an error its ID may be set. An error
+	// that wraps [ErrNotFound] says that these bytes stand for no session, as if nothing were stored: they are not
+	// reported, and stay.
 	Open(stored []byte) (Record, error)
 	// Seal writes a record. [errors.ErrUnsupported]: it cannot write a Successor, so the old record is deleted.
 	Seal(r Record) ([]byte, error)
@@ -33,6 +37,16 @@ type Identifier interface {
 	ID(key string) string
 }
 
+// An OwnerLayout is a [Layout] that puts a user's sessions side by side, so that an [OwnerStore] can list them: the keys
+// of their tokens have a tag of four characters in common. Its records keep ID and Owner, and it is no [Identifier]. A
+// type that embeds [DefaultLayout] is one.
+type OwnerLayout interface {
+	Layout
+	// Place is Mint for a tag of four letters, digits, "-" and "_". The key of the token is "{", the tag, "}" and 43
+	// characters: a 32-byte hash in base64url.
+	Place(drawn, tag string, remembered bool) string
+}
+
 // A Record is what a [Layout] reads and writes: the payload and its header.
 type Record struct {
 	ID            []byte        // public; if it is empty, one is made of the key
@@ -42,6 +56,7 @@ type Record struct {
 	Writes        [8][]byte     // the last write of each of the eight processes that wrote last, newest first
 	Created       time.Time     // start of the Lifetime
 	Authenticated time.Time     // zero if never
+	Method        []byte        // Info.Method
 	Idle          time.Duration // the record's own idle timeout; 0 means the Manager's
 	Version       int           // of T; 0 if T has none
 	Remembered    bool          // Config.Remember applies
@@ -55,24 +70,30 @@ type Record struct {
 // DefaultLayout is the library's own [Layout].
 type DefaultLayout struct{}
 
-var _ Layout = DefaultLayout{}
+var _ OwnerLayout = DefaultLayout{}
 
 const (
 	classSession    = 's'
 	classRemembered = 'r'
+	tagLen          = 4
 )
 
-// Mint puts a letter for the class of timeouts before drawn.
-func (DefaultLayout) Mint(drawn string, remembered bool) string {
+// Mint is Place with a random tag, for a session that is nobody's.
+func (l DefaultLayout) Mint(drawn string, remembered bool) string {
+	return l.Place(drawn, rand.Text()[:tagLen], remembered)
+}
+
+// Place puts a letter for the class of timeouts and the tag before drawn. The tag is no secret.
+func (DefaultLayout) Place(drawn, tag string, remembered bool) string {
 	if remembered {
-		return string(classRemembered) + drawn
+		return string(classRemembered) + tag + drawn
 	}
-	return string(classSession) + drawn
+	return string(classSession) + tag + drawn
 }
 
 // Parse implements [Layout].
 func (DefaultLayout) Parse(token string) (remembered, known, ok bool) {
-	if len(token) < 21 || len(token) > 129 || token[0] != classSession && token[0] != classRemembered {
+	if len(token) < 1+tagLen+20 || len(token) > 1+tagLen+128 || token[0] != classSession && token[0] != classRemembered {
 		return false, false, false
 	}
 	for i := 1; i < len(token); i++ {
@@ -85,15 +106,18 @@ func (DefaultLayout) Parse(token string) (remembered, known, ok bool) {
 	return token[0] == classRemembered, true, true
 }
 
-// Key is the SHA-256 of realm and token in base64url (ASVS 5.0 11.4).
+// Key is the token's tag in braces, and the SHA-256 of realm and token in base64url (ASVS 5.0 11.4).
 func (DefaultLayout) Key(realm, token string) string {
 	buf := make([]byte, 0, 160)
 	buf = append(buf, realm...)
 	buf = append(buf, 0)
 	buf = append(buf, token...)
 	sum := sha256.Sum256(buf)
-	var key [43]byte
-	base64.RawURLEncoding.Encode(key[:], sum[:])
+	var key [1 + tagLen + 1 + 43]byte
+	key[0] = '{'
+	copy(key[1:1+tagLen], token[min(1, len(token)):])
+	key[1+tagLen] = '}'
+	base64.RawURLEncoding.Encode(key[1+tagLen+1:], sum[:])
 	return string(key[:])
 }
 

@@ -16,14 +16,14 @@ import (
 // live is the handler's *T. It has a lock of its own, which is never held during a call to the store, so that
 // FromContext does not wait for one.
 type live struct {
-	mu    sync.Mutex
-	value any    // the *T; nil until somebody looks at it or it is loaded
-	fresh []byte // the encoding of value when it was fresh, if T is Defaulted; else nil, and core.zero is that
-	guest string // the owner of value when it was fresh; SessionDefaults may set one
-	used  bool   // somebody looked at the session
+	mu       sync.Mutex
+	value    any    // the *T; nil until somebody looks at it or it is loaded
+	fresh    []byte // the encoding of value when it was fresh, if T is Defaulted; else nil, and core.zero is that
+	guest    string // the owner of value when it was fresh; SessionDefaults may set one
+	used     bool   // somebody looked at the session
+	timedOut bool   // http.TimeoutHandler has answered for its handler
 
 	lookers   []looker
-	timedOut  bool  // http.TimeoutHandler has answered for its handler
 	abandoned error // not nil: a handler runs on without its response, and only that may use *T
 }
 

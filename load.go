@@ -2,15 +2,32 @@ package sessions
 
 import (
 	"context"
+	"net/http"
+
+	"github.com/typedsessions/sessions/internal/protocol"
 )
 
 // load prepares the zero session s and loads the record that one of the tokens stands for.
-func (m *core) load(s *session, parent context.Context, tokens []string, passive bool) error {
+// r is nil outside HTTP.
+func (m *core) load(s *session, parent context.Context, tokens []string, when protocol.When, r *http.Request) error {
 	s.init(parent, m)
 	s.begin("load")
 	defer s.end()
-	err := s.stored.Load(parent, tokens, passive)
+	err := s.stored.Load(parent, tokens, when)
 	s.decoded = decoded{} // what was decoded and not adopted is not kept
+	if m.OnEvent != nil && s.stored.Asked && err == nil {
+		if s.stored.Stored() {
+			s.addEvent(EventLoaded, nil)
+		} else {
+			s.addEvent(EventNotFound, nil)
+		}
+	}
+	for i := range s.events {
+		if _, logged := logLines[s.events[i].Kind]; logged && r != nil {
+			s.events[i].route = routeOf(r.Method, r.Pattern)
+		}
+	}
+	s.clientHas = s.stored.Destroys()
 	return err
 }
 

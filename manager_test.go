@@ -12,6 +12,8 @@ import (
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
+func TestMain(m *testing.M) { kit.Main(m) }
+
 // What a Manager is for. Its other promises are tested by the packages in
 // internal/behaviour, one package for each kind.
 func TestManager(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/typedsessions/sessions/internal/protocol"
@@ -15,6 +17,9 @@ func (m *core) infoOf(rec *record.Record) Info {
 	i := Info{ID: string(rec.ID), Owner: string(rec.Owner), Label: string(rec.Label), Remembered: rec.Remembered}
 	if !rec.Created.IsZero() {
 		i.CreatedAt, i.AuthenticatedAt = rec.Created, rec.Authenticated
+		if !rec.Authenticated.IsZero() { // a build that knows no method may have taken the time away alone
+			i.Method = string(rec.Method)
+		}
 		i.ExpiresAt = m.engine.Timeouts(rec.Remembered).End(rec.Created)
 	}
 	return i
@@ -47,6 +52,9 @@ const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where b
 func (m *core) report(ctx context.Context, events ...Event) {
 	for _, e := range events {
 		if line, ok := logLines[e.Kind]; ok {
+			if errors.Is(e.Err, ErrOwnerLimit) { // which is what Reject is for: nobody has to look after it
+				line.level = slog.LevelInfo
+			}
 			m.log(ctx, line, e)
 		} else if e.Kind == eventInsecure {
 			m.Logger.WarnContext(ctx, insecureMsg)
@@ -103,6 +111,23 @@ func (m *core) log(ctx context.Context, line logLine, e Event) {
 		attrs = append(attrs, slog.String("err", e.Err.Error()))
 	}
 	m.Logger.LogAttrs(ctx, line.level, "sessions: "+line.msg, attrs...)
+}
+
+// routeOf is a request's method and the pattern of its route, without the pattern's own method. The path itself, and a
+// method that nobody knows, may hold secrets, and could have a value for each request.
+func routeOf(method, pattern string) string {
+	if !slices.Contains(methods, method) {
+		method = "_OTHER"
+	}
+	if _, path, found := strings.Cut(pattern, " "); found {
+		pattern = path
+	}
+	return strings.TrimSpace(method + " " + pattern)
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
 // classOf is what errors of one kind have in common: without the session's ID, sizes and the like.

@@ -11,9 +11,15 @@ type Outcome struct {
 	// Token is what the client presents from now on; for OutcomeDestroyed the void one. Empty: there is no session.
 	Token Token
 	Info  Info
-	Used  bool  // the request looked at the session
-	Attrs any   // what the [Layout] keeps in the record for its Transport
-	Ended []any // the Attrs of other sessions of this client that its sign-in or Destroy has ended
+	Used  bool // the request looked at the session
+	// Touched says that the request has restarted the idle timeout, so the session was there. Where the token does not
+	// say by which timeout (see [Layout]), it says that of the moment at which the header is written: a Transport that
+	// sends an old token again must not do so without it, because the session may have a new one by now.
+	Touched bool
+	Attrs   any // what the [Layout] keeps in the record for its Transport
+	// Ended are the Attrs by which the client may hold more than it is to keep: of sessions that its sign-in or Destroy
+	// has ended, and of the one from before a sign-in or a new session.
+	Ended []any
 }
 
 // OutcomeKind is the kind of an [Outcome].

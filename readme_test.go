@@ -40,17 +40,30 @@ func TestReadme(t *testing.T) {
 		t.Error("docs/concurrency.md and its example differ")
 	}
 
-	// Each promise is linked to tests whose names begin with its numbers.
-	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read("README.md"), "")
+	for _, page := range []string{"README.md", "docs/guarantees.md"} {
+		checkPromises(t, page)
+	}
+}
+
+// checkPromises wants each promise of a page to be linked to tests whose names begin with its numbers.
+func checkPromises(t *testing.T, page string) {
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	prose := regexp.MustCompile("(?s)```.*?```|`[^`]*`").ReplaceAllString(read(page), "")
 	for line := range strings.Lines(prose) {
 		var tests []string
 		for _, link := range regexp.MustCompile(`\]\(([\w./-]+)\)`).FindAllStringSubmatch(line, -1) {
-			name := link[1]
+			name := filepath.Join(filepath.Dir(page), link[1])
 			stem, file := strings.CutSuffix(name, "_test.go")
 			info, err := os.Stat(name)
 			switch {
 			case err != nil:
-				t.Errorf("README.md links to %v", err)
+				t.Errorf("%s links to %v", page, err)
 			case file: // X_test.go stands for X_theme_test.go too
 				themes, _ := filepath.Glob(stem + "_*_test.go")
 				tests = append(tests, append(themes, name)...)
@@ -59,7 +72,7 @@ func TestReadme(t *testing.T) {
 			case info.IsDir() && strings.HasPrefix(name, "internal/"): // a folder stands for all its tests
 				all, _ := filepath.Glob(name + "/*_test.go")
 				if tests = append(tests, all...); len(all) == 0 {
-					t.Errorf("README.md links to %s, which has no tests", name)
+					t.Errorf("%s links to %s, which has no tests", page, name)
 				}
 			}
 		}
@@ -72,7 +85,7 @@ func TestReadme(t *testing.T) {
 		}
 		for _, id := range numbers(line) {
 			if !regexp.MustCompile(`"(?:[A-Z][1-9]\d* )*` + id + `[ "]`).MatchString(linked.String()) {
-				t.Errorf("README.md promises %s, but the name of no test linked there begins with it", id)
+				t.Errorf("%s promises %s, but the name of no test linked there begins with it", page, id)
 			}
 		}
 	}
@@ -81,7 +94,7 @@ func TestReadme(t *testing.T) {
 // numbers expands the requirement numbers of a line: (C1–C4, C13) and the like.
 func numbers(line string) []string {
 	var ids []string
-	for _, m := range regexp.MustCompile(`\b([LWTCKSFXR])(\d+)(?:–[LWTCKSFXR](\d+))?\b`).FindAllStringSubmatch(line, -1) {
+	for _, m := range regexp.MustCompile(`\b([LWTCKSFOXR])(\d+)(?:–[LWTCKSFOXR](\d+))?\b`).FindAllStringSubmatch(line, -1) {
 		from, _ := strconv.Atoi(m[2])
 		to, err := strconv.Atoi(m[3])
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,13 +19,13 @@ import (
 type RedisConfig struct {
 	_ [0]func() // keyed literals only
 
-	Prefix   string // is put before every key, so that stores can share a database. Default: "session:"
+	Prefix   string // is put before every key, so that stores can share a database; its first braces are not empty. Default: "session:"
 	NoPrefix bool   // stores under the bare keys; Keys then lists all that the database holds
 	// SwapOnce makes it [ErrUnavailable] if the reply to a CompareAndSwap is lost; otherwise the client sends it
 	// again. It is for a [Layout] without room for Record.Writes.
 	SwapOnce bool
 	// Timeout bounds every operation, the wait for a connection and the client's retries included. A nearer deadline
-	// of the context wins. Default: one second; negative is refused. Keep the client's ReadTimeout above it.
+	// of the context wins. Default: one second; less than a millisecond is refused. Keep the client's ReadTimeout above it.
 	Timeout time.Duration
 	// ReadWithoutReplicas goes on reading, without restarting idle timeouts, from a master that has lost its
 	// replicas (NOREPLICAS). They may follow a new master, where sessions have ended that are still valid here.
@@ -33,14 +34,13 @@ type RedisConfig struct {
 }
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
-// It is safe for concurrent use; each operation is one round trip. A failover may undo the last writes. See
-// docs/redis.md.
+// It is safe for concurrent use; each operation is one round trip. Keys may have any length. A failover may undo the
+// last writes. See docs/redis.md.
 type RedisStore struct {
 	rdb      redis.UniversalClient
 	prefix   string
 	timeout  time.Duration
-	swapOnce bool
-	swapHash string
+	swapKind redisKind   // of a CompareAndSwap and a Place
 	send     redisSender // once
 	reader   redisReader
 	slots    chan struct{} // nil where rdb keeps deadlines itself
@@ -49,8 +49,6 @@ type RedisStore struct {
 	topology  topology        // for a cluster's client
 	invalid   error
 }
-
-var _ Store = (*RedisStore)(nil)
 
 const (
 	defaultRedisPrefix  = "session:"
@@ -67,7 +65,7 @@ const (
 // ARGV is the prefix, then data and milliseconds to replace, nothing to
 // delete. It has no shebang: a script that declares its flags is refused as a
 // whole when memory is full, this one may still delete.
-const swapScript = `
+var swapScript = newRedisScript(`
 local n = #ARGV[1]
 if n > 0 and redis.call('GETRANGE', KEYS[1], 0, n - 1) ~= ARGV[1]
 	or n == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
@@ -78,7 +76,7 @@ if #ARGV == 1 then
 else
 	redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-return 1`
+return 1`)
 
 // NewRedisStore returns a store on rdb, which it neither changes nor closes. What cannot work is the error
 // of [RedisStore.Validate] and of every operation.
@@ -87,15 +85,17 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 		rdb:      rdb,
 		prefix:   cfg.Prefix,
 		timeout:  cfg.Timeout,
-		swapOnce: cfg.SwapOnce,
-		swapHash: redis.NewScript(swapScript).Hash(),
+		swapKind: writing,
 		reader:   redisReader{withoutReplicas: cfg.ReadWithoutReplicas, logger: cfg.Logger},
 		invalid:  checkRedis(rdb, cfg),
+	}
+	if cfg.SwapOnce {
+		s.swapKind = writingOnce
 	}
 	if s.prefix == "" && !cfg.NoPrefix {
 		s.prefix = defaultRedisPrefix
 	}
-	if s.timeout <= 0 {
+	if s.timeout < time.Millisecond {
 		s.timeout = defaultRedisTimeout
 	}
 	s.deadlines.Timeout = s.timeout
@@ -111,7 +111,12 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 func (s *RedisStore) Timeout() time.Duration { return s.timeout }
 
 // Validate implements [Validator] for the client and the RedisConfig.
-func (s *RedisStore) Validate() error { return s.invalid }
+func (s *RedisStore) Validate() error {
+	if s.rdb == nil && s.invalid == nil {
+		return errors.New("sessions: RedisStore: its zero value has no client: make it with NewRedisStore")
+	}
+	return s.invalid
+}
 
 // Load implements [Store] with GETEX, or with GET and PTTL if touch is 0. Where GETEX is unknown or forbidden it is
 // GET and PEXPIRE or EXPIRE.
@@ -153,25 +158,15 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 
 // CompareAndSwap implements [Store] with EVALSHA.
 func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error) {
-	args := append(make([]any, 0, 7), "evalsha", s.swapHash, 1, s.prefix+key, s.ownCopy(prefix))
+	args := append(make([]any, 0, 7), "evalsha", swapScript.hash, 1, s.prefix+key, s.ownCopy(prefix))
 	if data != nil {
 		if ttl <= 0 {
 			return nil, errNoTTL(ttl)
 		}
 		args = append(args, s.ownCopy(data), toMillisecond(ttl).Milliseconds())
 	}
-	kind := writing
-	if s.swapOnce {
-		kind = writingOnce
-	}
-	reply, err := withinTimeout(ctx, s, kind, func(ctx context.Context, send redisSender) (any, error) {
-		cmd := redis.NewCmd(ctx, args...)
-		send.process(ctx, cmd)
-		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-			cmd = redis.NewCmd(ctx, append([]any{"eval", swapScript}, args[2:]...)...)
-			send.process(ctx, cmd)
-		}
-		return cmd.Result()
+	reply, err := withinTimeout(ctx, s, s.swapKind, func(ctx context.Context, send redisSender) (any, error) {
+		return swapScript.run(ctx, send, args)
 	})
 	if current, ok := reply.(string); ok && err == nil {
 		return []byte(current), ErrConflict
@@ -187,6 +182,60 @@ func (s *RedisStore) Delete(ctx context.Context, key string) error {
 		return cmd.Result()
 	})
 	return err
+}
+
+// Ping asks the server for an answer, for a health check: one PING, and in a cluster one to each master, because every
+// one has users whose sessions nobody else has. Timeout bounds all of it. No answer is [ErrUnavailable]. A server that
+// answers may still refuse writes, for example because its memory is full.
+func (s *RedisStore) Ping(ctx context.Context) error {
+	_, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (any, error) {
+		if c, ok := s.rdb.(clusterClient); ok {
+			return nil, c.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+				return send.ping(ctx, master)
+			})
+		}
+		return nil, send.ping(ctx, s.rdb)
+	})
+	if errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: check that a server runs at %s and takes the client's user, password and TLS", err, addressOf(s.rdb))
+	}
+	return err
+}
+
+func (s redisSender) ping(ctx context.Context, rdb redis.UniversalClient) error {
+	s.rdb = rdb
+	cmd := redis.NewStatusCmd(ctx, "ping")
+	s.process(ctx, cmd)
+	return cmd.Err()
+}
+
+// addressOf is the address that a client was given, as far as it says so. One of NewFailoverClient does not.
+func addressOf(rdb redis.UniversalClient) string {
+	switch c := rdb.(type) {
+	case *redis.Client:
+		if addr := c.Options().Addr; addr != "FailoverClient" {
+			return addr
+		}
+	case *redis.ClusterClient:
+		return strings.Join(c.Options().Addrs, ", ")
+	}
+	return "the client's address"
+}
+
+// A redisScript is sent by its hash, and as a whole to a server that does not know it.
+type redisScript struct{ text, hash string }
+
+func newRedisScript(text string) redisScript { return redisScript{text, redis.NewScript(text).Hash()} }
+
+// run sends args, which begin with EVALSHA and the hash.
+func (s redisScript) run(ctx context.Context, send redisSender, args []any) (any, error) {
+	cmd := redis.NewCmd(ctx, args...)
+	send.process(ctx, cmd)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, args[2:]...)...)
+		send.process(ctx, cmd)
+	}
+	return cmd.Result()
 }
 
 // withinTimeout runs op within Timeout, with the attempts that its kind allows.
@@ -312,12 +361,12 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 	case *redis.AutoPipeliner:
 		nilClient = c == nil
 	case *redis.Ring:
-		refuse("a *redis.Ring hands the keys of a dead shard to another and back, where ended sessions live again; use a *redis.Client or *redis.ClusterClient")
+		refuse("a *redis.Ring hands the keys of a dead shard to another and back, where ended sessions live again: use a *redis.Client or *redis.ClusterClient")
 	case *redis.ClusterClient:
 		if nilClient = c == nil; nilClient {
 			break
 		}
-		const reason = " reads from replicas, which lag behind: a session that was just ended would still be valid; leave it false"
+		const reason = " reads from replicas, which lag behind: a session that was just ended would still be valid: leave it false"
 		o := c.Options()
 		if o.RouteByLatency {
 			refuse("ClusterOptions.RouteByLatency" + reason)
@@ -330,13 +379,16 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 		}
 	}
 	if nilClient {
-		refuse("the client is nil; pass one from redis.NewClient, NewFailoverClient or NewClusterClient")
+		refuse("the client is nil: pass one from redis.NewClient, NewFailoverClient or NewClusterClient")
 	}
 	if cfg.NoPrefix && cfg.Prefix != "" {
-		refuse(fmt.Sprintf("RedisConfig.NoPrefix contradicts the Prefix %q; leave one of them out", cfg.Prefix))
+		refuse(fmt.Sprintf("RedisConfig.NoPrefix contradicts the Prefix %q: leave one of them out", cfg.Prefix))
 	}
-	if cfg.Timeout < 0 {
-		refuse(fmt.Sprintf("RedisConfig.Timeout is %v; leave it zero for %v", cfg.Timeout, defaultRedisTimeout))
+	if _, tag, ok := strings.Cut(cfg.Prefix, "{"); ok && strings.HasPrefix(tag, "}") {
+		refuse(fmt.Sprintf("RedisConfig.Prefix %q has the empty braces {} first, so in a cluster a user's sessions would have a slot each: leave them out", cfg.Prefix))
+	}
+	if cfg.Timeout != 0 && cfg.Timeout < time.Millisecond {
+		refuse(fmt.Sprintf("RedisConfig.Timeout is %v, less than a millisecond: leave it zero for %v, or add the unit, as in 2 * time.Second", cfg.Timeout, defaultRedisTimeout))
 	}
 	return errors.Join(errs...)
 }

@@ -33,7 +33,7 @@ var redisReplies = []redisReply{
 	{begins: "NOPERM ", means: needsACL},
 	{begins: "ERR ACL failure in script", means: ": " + needsACL},
 	{begins: "ERR The user executing the script can't run", means: " this command: " + needsACL},
-	{begins: "WRONGTYPE ", means: "what is stored under the key is no string"},
+	{begins: "WRONGTYPE ", means: "what is stored under the key is another program's"},
 	{begins: "NOAUTH ", means: "the server asks for a password"},
 	{begins: "WRONGPASS ", means: "the server does not accept the user or the password"},
 	{begins: "LOADING ", means: "the server is loading its data", passes: true},

@@ -8,15 +8,17 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/typedsessions/sessions/internal/record"
 )
 
 // scanCount is how many keys the server looks at in one step of Keys.
 const scanCount = 500
 
-// Keys lists every key in the store once, without the prefix, for maintenance: it scans every master. It is no
-// list of sessions: the store sees opaque bytes, and the mark of a renewal is among them for ten seconds. A key
-// that comes, goes or moves meanwhile may be missing. Timeout bounds each step, ctx the whole. An error is the
-// last pair.
+// Keys lists every key in the store once, without the prefix, for maintenance: it scans every master. A Manager's indexes
+// of users' sessions are left out. It is no list of sessions: the store sees opaque bytes, and the mark of a renewal is
+// among them for ten seconds. A key that comes, goes or moves meanwhile may be missing. Timeout bounds each step, ctx the
+// whole. An error is the last pair.
 func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		masters, err := s.masters(ctx)
@@ -47,7 +49,7 @@ func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 				}
 				for _, key := range at.keys {
 					key = strings.TrimPrefix(key, s.prefix)
-					if _, again := seen[key]; again {
+					if _, again := seen[key]; again || record.IsIndex(key) {
 						continue
 					}
 					seen[key] = struct{}{}

@@ -35,6 +35,7 @@ func TestRedisStoreKeys(t *testing.T) {
 			kit.Must(t, s.Create(ctx, key, []byte("v"), time.Hour))
 			want = append(want, key)
 		}
+		kit.Must(t, s.Revoke(ctx, "{tags}o"+strings.Repeat("x", 43), time.Now(), time.Hour)) // an index is no session
 		slices.Sort(want)
 		return s, want
 	}
@@ -169,7 +170,7 @@ func TestRedisStoreNoPrefix(t *testing.T) {
 		})
 		t.Run("a Prefix beside it is refused, with the remedy", func(t *testing.T) {
 			store := sessions.NewRedisStore(rdb, sessions.RedisConfig{NoPrefix: true, Prefix: "p:"})
-			const want = `sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "p:"; leave one of them out`
+			const want = `sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "p:": leave one of them out`
 			if err := store.Validate(); err == nil || err.Error() != want {
 				t.Errorf("Validate() = %v, want %s", err, want)
 			}

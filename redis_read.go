@@ -139,6 +139,11 @@ func (l redisLoad) peek(ctx context.Context, send redisSender) (_ redisLoad, err
 	get := redis.NewStringCmd(ctx, "get", l.key)
 	pttl := redis.NewDurationCmd(ctx, time.Millisecond, "pttl", l.key)
 	send.pipelined(ctx, get, pttl)
+	return l.peeked(get, pttl)
+}
+
+// peeked is what GET and PTTL have answered.
+func (l redisLoad) peeked(get *redis.StringCmd, pttl *redis.DurationCmd) (_ redisLoad, err error) {
 	data, err := get.Bytes()
 	if err != nil {
 		return l, err
@@ -148,7 +153,8 @@ func (l redisLoad) peek(ctx context.Context, send redisSender) (_ redisLoad, err
 		return l, err
 	case left == -2: // expired between the two
 		return l, redis.Nil
-	case err != nil || left < 0: // not known, or no expiry, or one beyond all Durations
+	case err != nil: // not known
+	case left < 0: // no expiry, or one beyond all Durations
 		l.left = math.MaxInt64
 	default:
 		l.left = toMillisecond(left)

@@ -218,7 +218,11 @@ func TestRedisStoreValidate(t *testing.T) {
 		{"ReadOnly", cluster(redis.ClusterOptions{ReadOnly: true}), sessions.RedisConfig{}, []string{"ClusterOptions.ReadOnly"}},
 		{"RouteByLatency", cluster(redis.ClusterOptions{RouteByLatency: true}), sessions.RedisConfig{}, []string{"ClusterOptions.RouteByLatency"}},
 		{"RouteRandomly", cluster(redis.ClusterOptions{RouteRandomly: true}), sessions.RedisConfig{}, []string{"ClusterOptions.RouteRandomly"}},
+		{"a Prefix with braces", single, sessions.RedisConfig{Prefix: "{app}a{}:"}, nil},
+		{"a Prefix with open braces", single, sessions.RedisConfig{Prefix: "a}{"}, nil},
+		{"a Prefix with empty braces", single, sessions.RedisConfig{Prefix: "a}{}{app}:"}, []string{"RedisConfig.Prefix \"a}{}{app}:\" has the empty braces {} first"}},
 		{"a negative Timeout", single, sessions.RedisConfig{Timeout: -1}, []string{"RedisConfig.Timeout"}},
+		{"a Timeout without its unit", single, sessions.RedisConfig{Timeout: 2}, []string{"RedisConfig.Timeout is 2ns, less than a millisecond"}},
 		{"all at once", cluster(redis.ClusterOptions{RouteByLatency: true, RouteRandomly: true}), sessions.RedisConfig{Timeout: -1}, []string{"RouteByLatency", "RouteRandomly", "Timeout"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -249,6 +253,14 @@ func TestRedisStoreValidate(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRedisStoreZero(t *testing.T) {
+	t.Parallel()
+	t.Run("T7 New refuses a RedisStore that NewRedisStore has not made", func(t *testing.T) {
+		_, err := sessions.New[kit.Session](&sessions.RedisStore{}, sessions.Config{})
+		wantComplaints(t, err, "sessions: RedisStore: its zero value has no client: make it with NewRedisStore")
+	})
 }
 
 func TestRedisStoreBorrowsTheClient(t *testing.T) {

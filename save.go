@@ -52,14 +52,22 @@ func (s *session) autosave() error {
 }
 
 // mayHaveChanged tells whether a commit has to look at T.
-func (s *session) mayHaveChanged() bool { return s.live.isUsed() || s.rewrites() || s.initializes() }
+func (s *session) mayHaveChanged() bool {
+	return s.live.isUsed() || s.rewrites() || s.initializes() || s.moves()
+}
+
+// moves tells whether a commit renews a session that has not changed, because its user's sessions can only list it
+// under a token of theirs. The response must be able to carry that. A passive request moves nothing, for that is activity.
+func (s *session) moves() bool {
+	return s.stored.Misplaced(s.base.Owner) && s.stored.Touched && s.response != nil && s.headerErr() == nil && !s.stored.HasEnded()
+}
 
 // rewrites tells whether a commit stores a session that has not changed.
 func (s *session) rewrites() bool { return s.core.Rewrite && s.stored.Stored() && !s.wrote }
 
 // initializes tells whether a commit stores a new session into which nothing was put.
 func (s *session) initializes() bool {
-	return s.core.SaveUninitialized && !s.stored.Stored() && !s.wrote
+	return s.core.SaveUninitialized && !s.stored.Stored() && !s.wrote && !s.keepsOthers()
 }
 
 // saveIfChanged stores *T if it has changed, or if Rewrite or SaveUninitialized asks for it.
@@ -70,7 +78,7 @@ func (s *session) saveIfChanged(ctx context.Context) error {
 	mine, changed, err := s.encodeAndCompare(nil)
 	switch {
 	case s.stored.Gone && (err != nil || !s.signsIn(mine)):
-		return ErrGone
+		return s.stored.NoteEnded()
 	case err != nil:
 		return err
 	}
@@ -85,15 +93,25 @@ func (s *session) save(ctx context.Context, mine document.Document, changed, aut
 		return s.createSignedIn(ctx, nil)
 	case s.stored.HasEnded() && changed:
 		return s.stored.NoteEnded()
-	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes():
+	case s.stored.HasEnded() || !changed && !s.rewrites() && !s.initializes() && !s.moves():
 		return nil
 	case !s.stored.Stored() && automatic && s.isWithheld(mine):
 		return nil
 	case !s.stored.Stored():
 		return s.create(ctx, mine, s.newRecord())
 	}
-	err = s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed})
+	e := &edit{s: s, mine: mine, changed: changed}
+	if s.moves() && mine.Owner == s.base.Owner {
+		e.renewal = unchanged()
+	}
+	err = s.saveEdit(ctx, e)
 	switch {
+	case err != nil && e.renewal != nil && !changed:
+		s.addEvent(EventFailed, err) // the next request tries again: nothing of this one is lost
+		return nil
+	case err != nil && e.renewal != nil && !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable):
+		s.addEvent(EventFailed, err) // its user has as many sessions as may be listed: it is saved where it is
+		return s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed})
 	case !errors.Is(err, ErrGone):
 	case s.signsIn(mine):
 		return s.createSignedIn(ctx, nil)
@@ -106,7 +124,7 @@ func (s *session) save(ctx context.Context, mine document.Document, changed, aut
 // isWithheld tells whether the request may lack its session's cookie, so that the cookie of a session that began now
 // would sign the user out. That a T without an owner has one now is a sign-in, which is to replace the cookie.
 func (s *session) isWithheld(mine document.Document) bool {
-	if !withheld(s.core.Transport, s.request) || s.signsIn(mine) {
+	if !withheld(s.transport(), s.request) || s.signsIn(mine) {
 		return false
 	}
 	if !s.toldWithheld {
@@ -147,9 +165,11 @@ type edit struct {
 	s       *session
 	mine    document.Document // T as the request has left it; the base if it has not changed
 	changed bool              // mine differs from the loaded T
-	renewal *renewal          // what SignIn or Renew asked for; nil for other verbs
+	renewal *renewal          // what SignIn, Reauthenticate or Renew asked for; nil for other verbs
 	fn      func() error      // Update's function, on *T; nil for other verbs
 	until   time.Time         // when an Update gives up, if it is not zero
+
+	keepsTime bool // it restarts no timeout
 
 	// What the last Compose has made.
 	composed     document.Document
@@ -165,15 +185,40 @@ type edit struct {
 type renewal struct {
 	kind         EventKind
 	changeHeader func(*record.Record)
+	sameOwner    bool // it fails if T has another owner
 }
 
+// An authentication is what is known of the proof of who the user is.
+type authentication struct {
+	at         time.Time
+	method     string
+	remembered bool // Remember's timeouts
+}
+
+func (a authentication) putInto(r *record.Record) { r.Authenticated, r.Method = a.at, []byte(a.method) }
+
 // signInRenewal is the renewal of a user who has just proved who they are.
-func signInRenewal(now time.Time, remembered bool) *renewal {
-	return &renewal{EventSignedIn, func(r *record.Record) {
-		r.Created, r.Authenticated = now, now
-		r.Remembered = remembered
+func signInRenewal(now time.Time, a authentication) *renewal {
+	return &renewal{kind: EventSignedIn, changeHeader: func(r *record.Record) {
+		a.putInto(r)
+		r.Created = now
+		r.Remembered = a.remembered
 		r.Idle, r.Attrs = 0, nil // the Transport chooses them again
 	}}
+}
+
+// unchanged is a renewal that keeps the header.
+func unchanged() *renewal {
+	return &renewal{kind: EventRenewed, changeHeader: func(*record.Record) {}}
+}
+
+// move renews a session for its owner's index alone. It signs nobody in, and nothing is saved after a sign-in that failed.
+func (s *session) move(ctx context.Context) error {
+	mine, changed, err := s.encodeAndCompare(nil)
+	if err != nil || s.signErr != nil || mine.Owner != s.base.Owner {
+		return err
+	}
+	return s.saveEdit(ctx, &edit{s: s, mine: mine, changed: changed, renewal: unchanged()})
 }
 
 // renew gives a stored session a new token.
@@ -188,7 +233,9 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 // saveEdit writes an edit of a stored session. On success it updates base, *T, the outcome and the events.
 func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	defer e.putBack() // also after a panic
-	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: e.fn != nil, Until: e.until})
+	before, key := s.stored.Record.Attrs, s.stored.Key
+	defer s.core.engine.WatchWrite(key)()
+	result, err := s.stored.Write(ctx, protocol.Change{Composer: e, RunsFunction: e.fn != nil, KeepsTime: e.keepsTime, Until: e.until})
 	if err != nil {
 		if u := result.Unconfirmed; u.Name != nil {
 			more := e.fn != nil || e.merged.Value != nil || e.merged.Replaced
@@ -212,7 +259,11 @@ func (s *session) saveEdit(ctx context.Context, e *edit) error {
 		s.addEvent(EventMerged, nil, e.merged.Taken...)
 	}
 	if result.Renewed {
+		s.core.engine.WatchRenewed(key, &s.stored, s.base.Owner)
 		s.outcome = OutcomeRenewed
+		if e.renewalEvent == EventSignedIn {
+			s.addEnded(before)
+		}
 		s.addEvent(e.renewalEvent, nil)
 		return nil
 	}
@@ -246,7 +297,14 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 		return p, err
 	}
 	p.Record = found.Record
-	if r := e.renewalOf(e.composed.Owner); r != nil {
+	r, err := e.renewalOf(e.composed.Owner)
+	if err == nil && e.composed.Owner != s.base.Owner {
+		err = doc.CheckOwner(e.composed)
+	}
+	if err != nil {
+		return p, err
+	}
+	if r != nil {
 		if err := s.headerErr(); err != nil {
 			return p, err
 		}
@@ -347,16 +405,20 @@ func (e *edit) putBack() {
 // renewalOf returns the renewal that the edit needs, or nil: the one that was asked for, or the one that a change
 // of owner requires. A new owner has signed in, whether or not the handler says so; a
 // session that belongs to nobody any more is not authenticated.
-func (e *edit) renewalOf(owner string) *renewal {
+func (e *edit) renewalOf(owner string) (*renewal, error) {
 	s := e.s
 	switch {
 	case owner == s.base.Owner || e.renewal != nil && e.renewal.kind == EventSignedIn:
-		return e.renewal
+		return e.renewal, nil
+	case e.renewal != nil && e.renewal.sameOwner:
+		return nil, errOtherUser
 	case owner == "":
-		return &renewal{EventRenewed, func(r *record.Record) { r.Authenticated = time.Time{} }}
+		return &renewal{kind: EventRenewed, changeHeader: authentication{}.putInto}, nil
 	}
-	return signInRenewal(s.began, false)
+	return signInRenewal(s.began, authentication{at: s.began}), nil
 }
+
+var errOtherUser = errors.New("sessions: Reauthenticate: T has another owner than the session, so another user has proved who they are: call SignIn, or put the owner back")
 
 // setLabelAndAttrsOnce asks for them once, also if Compose runs again.
 func (e *edit) setLabelAndAttrsOnce(rec *record.Record) {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/typedsessions/sessions/internal/record"
 )
 
@@ -14,11 +16,13 @@ var optionalInterfaces = []struct {
 	part       string
 	interfaces []reflect.Type
 }{
-	{"store", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[Timed]()}},
+	{"store", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[Timed](), reflect.TypeFor[OwnerStore]()}},
 	{"Config.Codec", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldCodec](), reflect.TypeFor[AppendCodec](), reflect.TypeFor[FieldWalker]()}},
 	{"Config.Transport", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[OutcomeValidator](), reflect.TypeFor[SecureTransport](), reflect.TypeFor[CookieTransport](), reflect.TypeFor[Attributor]()}},
-	{"Config.Layout", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldsValidator](), reflect.TypeFor[Identifier]()}},
+	{"Config.Layout", []reflect.Type{reflect.TypeFor[Validator](), reflect.TypeFor[FieldsValidator](), reflect.TypeFor[Identifier](), reflect.TypeFor[OwnerLayout]()}},
 }
+
+const transportPart = 2 // the index of Config.Transport there
 
 // checkSeams asks each part what is wrong with it, and refuses a method that looks like an optional one but
 // is not: it would silently never be called.
@@ -28,15 +32,27 @@ func checkSeams(store Store, cfg *Config) error {
 		errs = append(errs, errors.New("sessions: the store is nil: use NewRedisStore, or &MemoryStore{} in a test"))
 	}
 	for i, part := range []any{store, cfg.Codec, cfg.Transport, cfg.Layout} {
-		if isNil(part) {
-			continue
+		errs = append(errs, checkPart(i, part))
+	}
+	if f, ok := cfg.Transport.(*firstOf); ok {
+		for _, t := range f.transports {
+			errs = append(errs, checkPart(transportPart, t))
 		}
-		for _, optional := range optionalInterfaces[i].interfaces {
-			errs = append(errs, checkOptional(optionalInterfaces[i].part, part, optional))
-		}
-		if v, ok := part.(Validator); ok {
-			errs = append(errs, v.Validate())
-		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkPart is checkSeams for the part with this index in optionalInterfaces.
+func checkPart(i int, part any) error {
+	if isNil(part) {
+		return nil
+	}
+	var errs []error
+	for _, optional := range optionalInterfaces[i].interfaces {
+		errs = append(errs, checkOptional(optionalInterfaces[i].part, part, optional))
+	}
+	if v, ok := part.(Validator); ok {
+		errs = append(errs, v.Validate())
 	}
 	return errors.Join(errs...)
 }
@@ -51,8 +67,8 @@ func checkOptional(name string, part any, optional reflect.Type) error {
 		return fmt.Errorf("sessions: %s: a *%v is a sessions.%s, and a %v is not: give a pointer", name, t, optional.Name(), t)
 	}
 	for want := range optional.Methods() {
-		if _, ok := reflect.TypeFor[Codec]().MethodByName(want.Name); ok {
-			continue // every Codec has it, not only the optional one
+		if isRequired(want.Name) {
+			continue // every part of its kind has it, not only the optional one
 		}
 		if has, ok := t.MethodByName(want.Name); ok {
 			return fmt.Errorf("sessions: %s: %v has a method %s, but it is no sessions.%s, so the method (a %v) is never called: declare all the methods of that interface, or give it another name",
@@ -60,6 +76,16 @@ func checkOptional(name string, part any, optional reflect.Type) error {
 		}
 	}
 	return nil
+}
+
+// isRequired tells whether a method is one of those that each part of some kind has.
+func isRequired(method string) bool {
+	for _, part := range []reflect.Type{reflect.TypeFor[Store](), reflect.TypeFor[Codec](), reflect.TypeFor[Transport](), reflect.TypeFor[Layout]()} {
+		if _, ok := part.MethodByName(method); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // checkTokens draws two tokens, compares them, and shows the first one, as a token of each class, to the Layout and
@@ -82,6 +108,9 @@ func checkTokens(cfg *Config, plain, remember record.Timeouts) error {
 		if _, _, ok := cfg.Layout.Parse(token); !ok {
 			return errors.New("sessions: Config.NewToken: the Layout does not take back what was drawn: draw 20 to 128 letters, digits, - and _")
 		}
+		if l, ok := cfg.Layout.(OwnerLayout); ok && !places(l, cfg.Realm, drawn[0], remembered) {
+			return fmt.Errorf("sessions: Config.Layout: %T.Place makes a token that Parse does not take, or whose key is not the tag in braces and 43 characters: make it as OwnerLayout says, or embed DefaultLayout", l)
+		}
 		if t, ok := cfg.Transport.(OutcomeValidator); ok {
 			now := time.Now()
 			info := Info{Remembered: remembered, CreatedAt: now, ExpiresAt: timeouts.End(now)}
@@ -92,4 +121,13 @@ func checkTokens(cfg *Config, plain, remember record.Timeouts) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// places tells whether a token and its key are as an [OwnerLayout] promises.
+func places(l OwnerLayout, realm, drawn string, remembered bool) bool {
+	const tag = "aZ-_"
+	token := l.Place(drawn, tag, remembered)
+	class, known, ok := l.Parse(token)
+	key := l.Key(realm, token)
+	return ok && known && class == remembered && record.Tag(key) == tag && record.Member([]byte(uuid.Nil.String()), key) != ""
 }

@@ -7,10 +7,12 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/typedsessions/sessions/internal/document"
+	"github.com/typedsessions/sessions/internal/goroutine"
 	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
 )
@@ -20,8 +22,9 @@ import (
 type session struct {
 	context.Context // the parent
 	core            *core
-	served          bool // by Handler, and not made by Load
-	skipped         bool // by Config.Skip: then only Context, core and live are in use
+	served          bool  // by Handler, and not made by Load
+	skipped         bool  // by Config.Skip: then only Context, core and live are in use
+	fromLast        uint8 // which of a FirstOf serves the request, see transport
 
 	live live // the handler's *T, with a lock of its own
 
@@ -39,20 +42,21 @@ type session struct {
 	// What this request has done.
 	byCommit       bool        // a commit has stored the session, and no verb has run since
 	wrote          bool        // it has stored or destroyed: Rewrite and SaveUninitialized do nothing more
-	outcome        OutcomeKind // what the client must learn
-	destroyedToken string      // the token of the session it destroyed
-	ended          []any       // the Attrs of the two valid sessions that it ended by a sign-in or Destroy
-	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
+	clientHas      bool        // the client has a token that Destroy takes back: it came with it, or Commit has told it
 	unanswered     bool        // the store did not answer a verb, and has answered none since: it is not asked by itself
 	lossTold       bool        // with unanswered: the verb's error, or an event, has told that T is not saved
 	toldAbandoned  bool        // it has told that *T was left alone because its handler goes on
 	toldWithheld   bool        // it has told that an automatic save created nothing, see isWithheld
+	headerSent     bool        // the response header was sent, or Handler has returned
+	outcome        OutcomeKind // what the client must learn
+	destroyedToken string      // the token of the session it destroyed
+	ended          []any       // Outcome.Ended
+	saveErr        error       // of the last verb that failed; nil after one that settled it. With it the response is the handler's
 	signErr        error       // why a sign-in or a renewal has failed; nothing is saved until one succeeds, or Reload or Destroy resets T
 
 	// The response. request and response are nil outside HTTP and after Handler has returned.
-	headerSent bool          // the response header was sent, or Handler has returned
-	request    *http.Request // as it came, without the session in its context
-	response   interface {
+	request  *http.Request // as it came, without the session in its context
+	response interface {
 		writeHeader()
 		begunElsewhere() bool
 		route() string
@@ -85,13 +89,79 @@ func (s *session) init(parent context.Context, c *core) {
 	s.stored.Init(c.engine, s)
 }
 
-// sessionOf returns the session of a context, nil if it has none or it was skipped.
-func (m *core) sessionOf(ctx context.Context) *session {
-	s, ok := ctx.Value(m).(*session)
-	if !ok || s.skipped {
-		return nil
+// transport is the one that serves the request; outside HTTP the last of a FirstOf.
+func (s *session) transport() Transport { return transportFor(s.core.Transport, s.fromLast) }
+
+// find returns the session that a context has by a key, nil if it has none, and the context to go on with: the caller's,
+// or the request's, where the caller's is a framework's own context or was made of one.
+func find(ctx context.Context, key any) (*session, context.Context) {
+	if s, ok := ctx.Value(key).(*session); ok {
+		return s, ctx
 	}
-	return s
+	request := requestContext(rootOf(ctx))
+	if request == nil {
+		return nil, ctx
+	}
+	s, _ := request.Value(key).(*session)
+	if _, ok := ctx.Deadline(); s != nil && !ok {
+		ctx = request
+	}
+	return s, ctx
+}
+
+// sessionOf is find for the session of a Manager. One that was skipped is none.
+func (m *core) sessionOf(ctx context.Context) (*session, context.Context) {
+	s, ctx := find(ctx, m)
+	if s != nil && s.skipped {
+		s = nil
+	}
+	return s, ctx
+}
+
+// requestContext returns the context of the request that a framework's own context stands for, nil if it is none. It has
+// a method Context, as fiber's, or a field Request, as gin's, which is asked because gin passes Value on only by
+// Engine.ContextWithFallback.
+func requestContext(ctx context.Context) context.Context {
+	if c, ok := ctx.(interface{ Context() context.Context }); ok {
+		return c.Context()
+	}
+	if f, ok := field(ctx, "Request"); ok {
+		if r, ok := f.Interface().(*http.Request); ok && r != nil {
+			return r.Context()
+		}
+	}
+	return nil
+}
+
+// rootOf returns the context of which ctx was made, so that a framework's context is known behind a context.WithTimeout
+// too. It goes by types, because what contexts print holds values.
+func rootOf(ctx context.Context) context.Context {
+	for range 1 << 12 { // no further, because a context's field Context may lead back to it
+		parent, ok := field(ctx, "Context")
+		if !ok || parent.Kind() != reflect.Interface || parent.IsNil() {
+			break
+		}
+		inner, ok := parent.Interface().(context.Context)
+		if !ok {
+			break
+		}
+		ctx = inner
+	}
+	return ctx
+}
+
+// field returns a field of a context that is a struct or points to one.
+func field(ctx context.Context, name string) (f reflect.Value, ok bool) {
+	v := reflect.Indirect(reflect.ValueOf(ctx))
+	if v.Kind() != reflect.Struct {
+		return f, false
+	}
+	at, ok := v.Type().FieldByName(name)
+	if !ok {
+		return f, false
+	}
+	f, err := v.FieldByIndexErr(at.Index) // an error says that it would be in an embedded pointer which is nil
+	return f, err == nil && f.CanInterface()
 }
 
 // Value implements [context.Context]: for the keys of its T and of its Manager, and for innermost, it returns s.
@@ -153,11 +223,20 @@ func (s *session) end() {
 // addEvent keeps an event until the operation ends.
 func (s *session) addEvent(kind EventKind, err error, fields ...string) {
 	s.events = append(s.events, Event{
-		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err,
+		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err, route: s.routeFor(kind),
 	})
 }
 
-// addRouteEvent is addEvent for the goroutine that serves the request, which may ask for its route.
+// routeFor is the route of an event, if the log tells of it and this goroutine serves the request. In another one a router
+// might be about to write the pattern.
+func (s *session) routeFor(kind EventKind) string {
+	if _, logged := logLines[kind]; logged && s.response != nil && goroutine.CalledBy("github.com/typedsessions/sessions.(*core).serve") {
+		return s.response.route()
+	}
+	return ""
+}
+
+// addRouteEvent is addEvent where the request waits for this goroutine, so that it may ask for the route.
 func (s *session) addRouteEvent(kind EventKind, err error) {
 	s.addEvent(kind, err)
 	if s.response != nil {
@@ -179,7 +258,7 @@ var noticeEvents = [...]EventKind{
 	protocol.Unavailable: EventUnavailable, protocol.Recovered: EventRecovered, protocol.Expired: EventExpired,
 	protocol.Undecodable: EventUndecodable, protocol.TwoSessions: EventTwoSessions, protocol.TouchSkipped: EventTouchSkipped,
 	protocol.Gone: EventGone, protocol.OutOfTime: EventConflict,
-	protocol.ManyUnknown: EventUnknownTokens,
+	protocol.ManyUnknown: EventUnknownTokens, protocol.Revoked: EventRevoked, protocol.Evicted: EventEvicted,
 }
 
 // Decode implements [protocol.Application]: it decodes T and keeps it for Adopt.
@@ -199,9 +278,11 @@ func (s *session) Adopt() {
 func (s *session) setBase(d document.Document) { s.base, s.unconfirmed = d, nil }
 
 // reset makes s a session that is not stored. *T becomes fresh; the pointer that the handler may hold stays
-// valid.
+// valid. The Attrs stay: by them the Transport takes back what the client has.
 func (s *session) reset() {
+	attrs := s.stored.Record.Attrs
 	s.stored.Reset()
+	s.stored.Record.Attrs = attrs
 	s.resetT()
 }
 
@@ -216,10 +297,13 @@ func (s *session) resetT() {
 func (s *session) info() Info {
 	p := &s.stored
 	if !p.Stored() {
-		return Info{ID: string(p.Record.ID), New: true, Current: true, RenewedElsewhere: p.RenewedElsewhere}
+		return Info{
+			ID: string(p.Record.ID), New: true, Current: true, RenewedElsewhere: p.RenewedElsewhere,
+			IdleUntil: time.Now().Add(s.core.freshTTL),
+		}
 	}
 	i := s.core.infoOf(&p.Record)
-	i.Current, i.LastSeenAt, i.IdleUntil = true, p.LastSeen, p.Expires
+	i.Current, i.LastSeenAt, i.IdleUntil = true, p.LastSeen, p.IdleUntil()
 	if s.core.typ.owner != nil {
 		i.Owner = s.base.Owner
 	}
@@ -231,7 +315,7 @@ func (s *session) info() Info {
 
 // result is the Outcome as of now. A session that has ended elsewhere has no token to send.
 func (s *session) result() Outcome {
-	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Attrs: s.stored.Record.Attrs, Ended: s.ended}
+	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Touched: s.stored.Touched, Attrs: s.stored.Record.Attrs, Ended: s.ended}
 	switch {
 	case s.stored.Gone:
 	case s.stored.Token == "" && s.outcome == OutcomeDestroyed:
@@ -245,13 +329,21 @@ func (s *session) result() Outcome {
 	return o
 }
 
+// readOnlyErr is why nothing of the request can be stored, nil if it can.
+func (s *session) readOnlyErr() error {
+	if s.stored.Unreadable == nil {
+		return nil
+	}
+	return fmt.Errorf("sessions: nothing is stored, because the record that the request came with cannot be read and must not be replaced (UndecodableReadOnly): mend T or the record, or call Destroy: %w", s.stored.Unreadable)
+}
+
 // headerErr is ErrCommitted if a new token can no longer be sent.
 func (s *session) headerErr() error {
 	switch {
 	case s.headerSent:
 		return ErrCommitted
 	case s.response != nil && s.response.begunElsewhere():
-		return fmt.Errorf("%w, by another writer than the one that Handler passes on", ErrCommitted)
+		return fmt.Errorf("%w, by another writer than the one that Handler passes on: give that to the framework (with gin, use the middleware of contrib/gin)", ErrCommitted)
 	}
 	return nil
 }

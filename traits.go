@@ -17,7 +17,8 @@ type Defaulted interface{ SessionDefaults() }
 // Management): to another owner it is [Manager.SignIn], to nobody [Manager.Renew], and AuthenticatedAt is
 // reset. After the header was sent that is [ErrCommitted]. If the stored session has another owner than the
 // loaded one, a save is [ErrGone], unless it signs somebody in where nobody was. SessionOwner is called often,
-// also on a zero T.
+// also on a zero T, and depends on stored fields alone: an owner that the T that is stored would not have, such as one
+// that is no UTF-8 in JSON, is refused when it signs in.
 type Owned interface{ SessionOwner() string }
 
 // Versioned is implemented by a *T whose meaning has changed otherwise than by added and removed fields.

@@ -3,6 +3,7 @@ package sessions
 import (
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -94,10 +95,29 @@ func cookieValues(r *http.Request, name string, most int) (values []string) {
 		for line != "" && len(values) < most {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			if k, v, ok := strings.Cut(strings.Trim(pair, blank), "="); ok && strings.Trim(k, blank) == name {
+			if v, ok := cookieValue(pair, name); ok {
 				values = append(values, v)
 			}
 		}
 	}
 	return values
+}
+
+// cookieValue is the value of a pair of a Cookie line, if it is of the cookie of that name.
+func cookieValue(pair, name string) (value string, ok bool) {
+	k, v, ok := strings.Cut(strings.Trim(pair, blank), "=")
+	return v, ok && strings.Trim(k, blank) == name
+}
+
+// withoutCookie is a Cookie line without the cookies of a name. Everything else in it stays as it is.
+func withoutCookie(line, name string) string {
+	pairs := strings.Split(line, ";")
+	others := slices.DeleteFunc(slices.Clone(pairs), func(pair string) bool {
+		_, is := cookieValue(pair, name)
+		return is
+	})
+	if len(others) == len(pairs) {
+		return line
+	}
+	return strings.TrimLeft(strings.Join(others, ";"), blank)
 }

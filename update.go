@@ -43,7 +43,7 @@ func (s *session) update(ctx context.Context, e *edit) (err error) {
 		}
 	}
 	ended := s.stored.HasEnded()
-	if err := s.headerErr(); err != nil && !ended {
+	if err := s.createErr(); err != nil && !ended {
 		return err
 	}
 	defer e.putBack()

@@ -1,7 +1,6 @@
 package express
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -152,10 +151,11 @@ func (c *cookie) appendJSON(b []byte) []byte {
 func (c *cookie) line(name, value string, end time.Time) string {
 	var b strings.Builder
 	b.WriteString(name + "=" + value)
-	if d, ok := text(c[domain]); ok && validDomain(d) {
+	d, p := c.scope()
+	if d != "" {
 		b.WriteString("; Domain=" + d)
 	}
-	if p, ok := text(c[path]); ok && validPath(p) {
+	if p != "" {
 		b.WriteString("; Path=" + p)
 	}
 	if !end.IsZero() {
@@ -180,9 +180,28 @@ func (c *cookie) line(name, value string, end time.Time) string {
 	return b.String()
 }
 
-// sameAs says that a browser keeps one of the two cookies only.
-func (c *cookie) sameAs(other *cookie) bool {
-	return bytes.Equal(c[domain], other[domain]) && bytes.Equal(c[path], other[path])
+// scope is the Domain and the Path that line writes, each empty if it leaves it out.
+func (c *cookie) scope() (d, p string) {
+	if d, _ = text(c[domain]); !validDomain(d) {
+		d = ""
+	}
+	if p, _ = text(c[path]); !validPath(p) {
+		p = ""
+	}
+	return d, p
+}
+
+// A place is where a browser keeps one cookie of a name.
+type place struct {
+	domain, path string
+	partitioned  bool
+}
+
+// place reads what line writes as a browser does: a dot before the domain means nothing, nor does case (RFC 6265
+// section 5.2.3), and a Partitioned cookie does not replace one that is not (CHIPS).
+func (c *cookie) place() place {
+	d, p := c.scope()
+	return place{strings.ToLower(strings.TrimPrefix(d, ".")), p, truthy(c[partitioned])}
 }
 
 // title writes a word with one capital.
@@ -212,5 +231,10 @@ var (
 	paths   = regexp.MustCompile(`^[\x20-\x3A\x3D-\x7E]*$`)
 )
 
+// names are what package cookie up to 0.6 lets be a name, as far as it comes back from browsers (RFC 6265bis section
+// 5.7) and is found again: = ends a name and ; the cookie, and blanks around it are cut off.
+var names = regexp.MustCompile(`^[!-:<>-~]([ -:<>-~]*[!-:<>-~])?$`)
+
+func validName(v string) bool   { return names.MatchString(v) }
 func validDomain(v string) bool { return domains.MatchString(v) }
 func validPath(v string) bool   { return paths.MatchString(v) }

@@ -88,7 +88,17 @@ func docLine(attributes string) []string {
 	return []string{signed("connect.sid", "doc", "keyboard cat") + attributes}
 }
 
-// fresh is what a request does that finds nothing it can read.
+// isNothing says that the document stands for no session.
+func (r task) isNothing() bool {
+	return r.is("empty", "TOMBSTONE", "the value null", "the value false", "the value 0", "the value -0", `the value ""`)
+}
+
+// refuse is what becomes of a request for a session that cannot be read.
+func (r task) refuse(it *deed) {
+	*it = deed{status: http.StatusInternalServerError, commands: []string{"GET sess:doc"}, session: "0"}
+}
+
+// fresh is what a request does that finds no session.
 func (r task) fresh(it *deed) {
 	*it = deed{status: http.StatusOK, commands: []string{"GET sess:doc"}, session: "0"}
 	if r.writes() {
@@ -104,6 +114,15 @@ func (r task) usual(it *deed) {
 	if r.writes() {
 		it.commands[1], it.session = "SET sess:doc "+standing+`,"views":2} EX 900`, "2"
 	}
+	if r.path == "save" {
+		it.commands = touching(it.commands)
+	}
+}
+
+// touching adds the touch behind a save: for as long as that has set.
+func touching(commands []string) []string {
+	last := commands[len(commands)-1]
+	return append(commands, "EXPIRE sess:doc "+last[strings.LastIndex(last, " ")+1:])
 }
 
 // edit changes what is set.
@@ -137,37 +156,6 @@ func (r task) order(t *testing.T, it *deed) {
 	})
 }
 
-// members are those of an object, in order, the last value of each.
-func members(t testing.TB, document string) (names []string, values map[string]json.RawMessage) {
-	t.Helper()
-	values = map[string]json.RawMessage{}
-	dec := json.NewDecoder(strings.NewReader(document))
-	for _, err := dec.Token(); dec.More(); {
-		var value json.RawMessage
-		name, bad := dec.Token()
-		if err = errors.Join(err, bad, dec.Decode(&value)); err != nil {
-			t.Fatal(err)
-		}
-		if _, twice := values[name.(string)]; !twice {
-			names = append(names, name.(string))
-		}
-		values[name.(string)] = value
-	}
-	return names, values
-}
-
-// encoded is a name as Node writes it.
-func encoded(t *testing.T, name string) string {
-	t.Helper()
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(name); err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
-}
-
 // asStored are members of cookies: as Node rewrites them, and as they were.
 var asStored = map[string][]string{
 	"originalMaxAge 1500.5":        {":1500,", ":1500.5,"},
@@ -187,16 +175,20 @@ var otherwise = []struct {
 		"saving touches first",
 		"Node stores the expires of the request before, and deletes the session if that is past or no date (R9)",
 		func(r task) bool {
-			return r.path == "save" && r.answered() && fmt.Sprint(r.Save.Commands) != fmt.Sprint(r.Count.Commands)
+			return r.path == "save" && r.answered() && len(r.Save.Commands) == 3 && fmt.Sprint(r.Save.Commands[1]) != fmt.Sprint(r.Count.Commands[1])
 		},
-		func(_ *testing.T, r task, it *deed) { it.commands = words(r.Count.Commands) },
+		func(_ *testing.T, r task, it *deed) { it.commands = touching(words(r.Count.Commands)) },
 	},
 	{
-		"what cannot be read is left as it is, and its visitor starts fresh",
-		"Node answers 500 or not at all, to each request of this visitor until the record expires",
-		func(r task) bool {
-			return !r.answered() && r.StoredList == nil && !r.is("a member maxAge that is text")
-		},
+		"what cannot be read is answered by 500",
+		"as Node answers most of it; to some requests it gives no answer at all",
+		func(r task) bool { return !r.answered() && r.node.Status != http.StatusInternalServerError },
+		func(_ *testing.T, r task, it *deed) { r.refuse(it) },
+	},
+	{
+		"a tombstone is no session",
+		"connect-redis 6.1.0 and 6.1.2 have written it for one that was destroyed; others take it for broken JSON",
+		func(r task) bool { return r.is("TOMBSTONE") },
 		func(_ *testing.T, r task, it *deed) { r.fresh(it) },
 	},
 	{
@@ -205,7 +197,7 @@ var otherwise = []struct {
 		func(r task) bool {
 			return r.is("cookie false", "cookie 0", `cookie ""`, "cookie []", `cookie ["x"]`)
 		},
-		func(_ *testing.T, r task, it *deed) { r.fresh(it) },
+		func(_ *testing.T, r task, it *deed) { r.refuse(it) },
 	},
 	{
 		"originalMaxAge must be null, false or a positive number that a date can be made of",
@@ -213,19 +205,19 @@ var otherwise = []struct {
 		func(r task) bool {
 			return slices.Contains([]string{`""`, "0", "-0", "-1", "0.5", "1e300", "1e400", "-1e400"}, strings.TrimPrefix(r.What, "originalMaxAge "))
 		},
-		func(_ *testing.T, r task, it *deed) { r.fresh(it) },
+		func(_ *testing.T, r task, it *deed) { r.refuse(it) },
 	},
 	{
 		"a member must fit the field of T",
 		"an int takes no fraction, and Node itself never writes 1.0",
 		func(r task) bool { return r.is("views with a fraction") },
-		func(_ *testing.T, r task, it *deed) { r.fresh(it) },
+		func(_ *testing.T, r task, it *deed) { r.refuse(it) },
 	},
 	{
 		"no document is read that is deeper than 100",
 		"the codec's limit for all sessions, against documents that exhaust the reader",
 		func(r task) bool { return r.is("200 deep") },
-		func(_ *testing.T, r task, it *deed) { r.fresh(it) },
+		func(_ *testing.T, r task, it *deed) { r.refuse(it) },
 	},
 	{
 		"a lifetime is 292 years at most",
@@ -241,8 +233,9 @@ var otherwise = []struct {
 					return strings.NewReplacer("900000", "8640000000000000", "2000-01-01T00:15:00.000Z", "9999-12-31T23:59:59.999Z").Replace(document)
 				})
 			}
-			last := &it.commands[len(it.commands)-1]
-			*last = (*last)[:strings.LastIndex(*last, " ")] + " 9223372036"
+			for i, c := range it.commands[1:] {
+				it.commands[i+1] = c[:strings.LastIndex(c, " ")] + " 9223372036"
+			}
 		},
 	},
 	{
@@ -350,7 +343,8 @@ var otherwise = []struct {
 }
 
 // TestDocuments compares what requests make of a stored document with what
-// Node has made of it. Nothing that cannot be read is ever changed.
+// Node has made of it. Nothing that cannot be read is ever changed, and no
+// cookie takes its cookie's place.
 func TestDocuments(t *testing.T) {
 	used := map[string]int{}
 	for _, row := range documents(t) {
@@ -394,8 +388,8 @@ func (r task) serve(t *testing.T, want deed) {
 	if r.StoredList != nil {
 		desk.broken = errors.New("WRONGTYPE")
 	} else {
-		desk.put(t, "doc", r.text(), time.Minute)
-		before["sess:doc"] = r.text() + " EX 60"
+		desk.put(t, "doc", r.text(), time.Second) // no session lasts for less: none would be shortened
+		before["sess:doc"] = r.text() + " EX 1"
 	}
 	views := "0"
 	answer := desk.serve(get("/"+r.path, signed("connect.sid", "doc", "keyboard cat")), func(_ http.ResponseWriter, q *http.Request) {
@@ -419,7 +413,7 @@ func (r task) serve(t *testing.T, want deed) {
 	same(t, "commands", effective(desk.take()), want.commands)
 	same(t, "stored", desk.stored(t), replay(before, want.commands))
 	same(t, "Set-Cookie", answer.Header["Set-Cookie"], want.cookies)
-	unread := desk.broken == nil && !slices.ContainsFunc(want.commands, func(c string) bool {
+	unread := desk.broken == nil && !r.isNothing() && !slices.ContainsFunc(want.commands, func(c string) bool {
 		return strings.HasPrefix(c, "EXPIRE sess:doc ") || strings.HasPrefix(c, "SET sess:doc ")
 	})
 	if got := desk.told(sessions.EventUndecodable) == 1; got != unread {

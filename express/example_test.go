@@ -55,6 +55,28 @@ func ExampleNew() {
 	// "user":"Ann","theme":{"dark":true},"views":42}
 }
 
+// The options of an app's session({…}), in the same words. What the app has not given is left out here, too.
+func ExampleOptions() {
+	options := express.Options{
+		Secrets: []string{"new secret", "keyboard cat"},
+		Name:    "sid",
+		Rolling: true,
+		Cookie: express.Cookie{
+			MaxAge:      15 * time.Minute,
+			Secure:      express.Auto,
+			HttpOnly:    express.True,
+			SameSite:    express.Lax,  // or Strict, None, True, False, Auto
+			Priority:    express.High, // or Medium, Low
+			Partitioned: express.False,
+		},
+	}
+	for _, s := range []express.Setting{express.Strict, express.None, express.Low, express.Medium} {
+		fmt.Print(s, " ")
+	}
+	fmt.Println(options.Cookie.Secure)
+	// Output: strict none low medium auto
+}
+
 // redisOfTheApp holds one session, as connect-redis has stored it.
 func redisOfTheApp() *miniredis.Miniredis {
 	server := miniredis.NewMiniRedis()

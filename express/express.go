@@ -9,8 +9,9 @@
 //		Cookie:  express.Cookie{MaxAge: 15 * time.Minute},
 //	})
 //
-// What comes back is an ordinary [sessions.Manager]. docs/from-express.md is the
-// guide for moving an application.
+// What comes back is an ordinary [sessions.Manager]. [Check] tells which stored
+// sessions it could not load. docs/from-express.md is the guide for moving an
+// application.
 package express
 
 import (
@@ -36,7 +37,9 @@ import (
 type Options struct {
 	_ [0]func() // keyed literals only
 
-	// Name is the cookie's. Default: connect.sid.
+	// Name is the cookie's: ASCII without control characters, ; and =. Node
+	// takes more than letters, digits and !#$%&'*+-.^_`|~ only up to
+	// express-session 1.18.0. Default: connect.sid.
 	Name string
 
 	// Secrets sign the sid in the cookie: the first one signs, each of them
@@ -53,30 +56,34 @@ type Options struct {
 
 	// TTL is connect-redis' ttl: how long a session without a maxAge lasts in
 	// Redis after its last request, in whole seconds. Default: 24 hours. There
-	// is no disableTTL: a session always ends.
+	// is no disableTTL: a session that begins here ends. But what Node has given
+	// a longer expiry, or none, is not shortened.
 	TTL time.Duration
 
-	// Rolling sends the cookie with every response, not with those alone that
-	// have changed the session.
+	// Rolling sends the cookie with every response but those to Passive
+	// requests, not with those alone that have changed the session.
 	Rolling bool
 	// SaveUninitialized stores new sessions that nothing was put into. (Node's
 	// default is true, and deprecated.)
 	SaveUninitialized bool
 	// Resave writes sessions that have not changed. (Node's default is true,
-	// and deprecated.)
+	// and deprecated.) It is for sessions with a maxAge that are shared with
+	// fastify, which goes by the expires in the record.
 	Resave bool
 	// Proxy believes the X-Forwarded-Proto of a request. Otherwise a request
 	// is secure if it came over TLS. A session whose cookie is Secure sends it
 	// on secure requests only.
 	Proxy bool
 
-	// NewID is express-session's genid: it draws a sid, up to 200 bytes that
-	// nobody can guess (ASVS 5.0 7.2.3 asks for 128 bits, a random UUID has
-	// 122). Default: 192 bits in 32 characters, as Node's.
+	// NewID is express-session's genid: it draws a sid that nobody can guess
+	// (ASVS 5.0 7.2.3 asks for 128 bits, a random UUID has 122). It is as long
+	// as the cookie allows, of which browsers keep 4096 bytes, name and
+	// signature included. Default: 192 bits in 32 characters, as Node's.
 	NewID func() (string, error)
 
 	// Cookie is what new sessions get. A stored session keeps what it has,
-	// whichever service began it, until it signs in.
+	// whichever service began it, until it signs in; the response then expires
+	// the cookie that it had, where a browser would keep both.
 	Cookie Cookie
 
 	// Remember is the MaxAge of a session signed in with
@@ -91,13 +98,19 @@ type Options struct {
 	// such limit.
 	MaxSize int
 
+	// OnUndecodable is [sessions.Config].OnUndecodable, with another default:
+	// [sessions.UndecodableFail]. Here the record is Node's session, and under
+	// [sessions.UndecodableFresh] the cookie of a Go write would replace its.
+	OnUndecodable sessions.UndecodablePolicy
+
 	// These are the fields of [sessions.Config] that the wire has no say in.
-	OnConflict   sessions.ConflictPolicy
-	Skip         func(*http.Request) bool
-	Passive      func(*http.Request) bool // connect-redis' disableTouch, request by request
-	ErrorHandler func(http.ResponseWriter, *http.Request, error)
-	OnEvent      func(context.Context, sessions.Event)
-	Logger       *slog.Logger
+	OnConflict    sessions.ConflictPolicy
+	Skip          func(*http.Request) bool
+	Passive       func(*http.Request) bool // connect-redis' disableTouch, request by request
+	WatchInterval time.Duration
+	ErrorHandler  func(http.ResponseWriter, *http.Request, error)
+	OnEvent       func(context.Context, sessions.Event)
+	Logger        *slog.Logger
 }
 
 const (
@@ -117,10 +130,17 @@ const (
 // destroyed stays destroyed, no matter what a slow request of this side does; a
 // save loses nothing that the other side has saved since, for it merges by
 // field; a sid that is not stored is never adopted; Destroy expires the cookie,
-// where Node leaves it. A document that is none of express-session's, or does
-// not fit T, is left as it is and its visitor starts fresh; if a handler then
-// writes, the new session's cookie takes the place of the other. So let T fit
-// all there is before a route writes.
+// where Node leaves it.
+//
+// A document that is none of express-session's, does not fit T or is over
+// MaxSize is left as it is, and no cookie takes the place of its session's. Its
+// requests are answered by ErrorHandler, by default with 500 as Node answers
+// what it cannot read; with [sessions.UndecodableReadOnly] they go on with a
+// fresh T that cannot be stored. What Node takes for no session is none here
+// either: an empty value, null, false, 0, "", and the TOMBSTONE that
+// connect-redis 6.1.0 leaves of a session that was destroyed. Of two live
+// sessions in one request neither is used, and only SignIn and Destroy, which
+// end both, make way for a new one: another save is [sessions.ErrConflict].
 //
 // What the wire cannot give:
 //
@@ -136,14 +156,24 @@ const (
 //     an error ([sessions.ErrUnavailable]) although it may be stored; if that
 //     happens to SignIn or Renew the session may be over.
 //   - There is no time of creation: no Lifetime, and Info's CreatedAt,
-//     AuthenticatedAt and ExpiresAt are zero, Label and Remembered too. A T
-//     that is [sessions.Versioned] is refused.
+//     AuthenticatedAt and ExpiresAt are zero, Label, Method and Remembered too.
+//     So [sessions.Manager.Reauthenticate], [sessions.AuthenticatedAt] and
+//     [sessions.AuthenticatedBy] are [errors.ErrUnsupported], and
+//     [sessions.Manager.Fresh] lets nobody pass: keep the time in T, and call
+//     Renew after a step-up. A T that is [sessions.Versioned] is refused.
 //   - A session that was renewed leaves no mark. A request that comes with the
 //     old sid afterwards finds nothing: its Destroy does not reach the new one;
-//     if it writes, or a slow one sends a Rolling cookie, the browser loses the
-//     new sid and the user signs in again.
-//   - How long a session lasts is in its record, so loading takes two commands:
-//     GET with PTTL, and GETEX, where Node sends GET and EXPIRE.
+//     if it writes, the browser loses the new sid and the user signs in again. A
+//     request that was on its way sends no Rolling cookie with the old sid, for
+//     it looks at the record when its header is written; but a response that is
+//     under way by then may arrive after the new sid. With Rolling, a handler
+//     that writes its first bytes and then works on should Flush in between:
+//     net/http keeps the header for so long.
+//   - Nor can [sessions.Manager.Watch] follow a session that another process has
+//     renewed: it ends.
+//   - How long a session lasts is in its record, so a read takes two commands:
+//     GET with PTTL when it is loaded, and GETEX when the header is written,
+//     where Node sends GET and EXPIRE.
 //
 // The tokens of [sessions.Manager.Load] are sids, whose signature is then the
 // caller's to check. Fields of T must not be called cookie, or like a member of Node's Session
@@ -151,11 +181,14 @@ const (
 // those. Node reads every number as a float64: keep integers beyond 2^53 in
 // strings. See docs/from-express.md.
 func New[T any](rdb redis.UniversalClient, o Options) (*sessions.Manager[T], error) {
-	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{
+	return newOn[T](o.store(rdb), o)
+}
+
+func (o *Options) store(rdb redis.UniversalClient) *sessions.RedisStore {
+	return sessions.NewRedisStore(rdb, sessions.RedisConfig{
 		Prefix: o.prefix(), NoPrefix: o.NoPrefix, Timeout: o.Timeout, SwapOnce: true,
 		ReadWithoutReplicas: o.ReadWithoutReplicas, Logger: o.Logger,
 	})
-	return newOn[T](store, o)
 }
 
 // newOn is New on any store, for the tests that stop the clock.
@@ -198,17 +231,19 @@ func (o *Options) config() sessions.Config {
 		SaveUninitialized: o.SaveUninitialized,
 		Rewrite:           o.Resave,
 		OnConflict:        o.OnConflict,
+		OnUndecodable:     or(o.OnUndecodable, sessions.UndecodableFail),
 		MaxSize:           or(o.MaxSize, defaultMaxSize),
-		NewToken:          o.newID(),
+		NewToken:          o.newID(t),
 		Skip:              func(r *http.Request) bool { return !t.covers(r) || o.Skip != nil && o.Skip(r) },
 		Passive:           o.Passive,
+		WatchInterval:     o.WatchInterval,
 		ErrorHandler:      o.ErrorHandler,
 		OnEvent:           o.OnEvent,
 		Logger:            o.Logger,
 	}
 }
 
-func (o *Options) newID() func() (string, error) {
+func (o *Options) newID(t *transport) func() (string, error) {
 	draw := o.NewID
 	if draw == nil {
 		return func() (string, error) {
@@ -219,10 +254,13 @@ func (o *Options) newID() func() (string, error) {
 	}
 	return func() (string, error) {
 		id, err := draw()
-		if err == nil && (id == "" || len(id) > maxID || !utf8.ValidString(id)) {
-			err = fmt.Errorf("express: Options.NewID: it draws a sid of %d bytes: draw 1 to %d, in UTF-8", len(id), maxID)
+		switch {
+		case err != nil:
+			return "", err
+		case id == "" || !utf8.ValidString(id):
+			return "", fmt.Errorf("express: Options.NewID: it draws a sid of %d bytes that is no text: draw at least one character, in UTF-8", len(id))
 		}
-		return id, err
+		return id, t.checkSize(id)
 	}
 }
 
@@ -274,8 +312,8 @@ func (o *Options) validate() error {
 		}
 	}
 	name := or(o.Name, "connect.sid")
-	if probe := (&http.Cookie{Name: name, Value: "v"}); probe.Valid() != nil {
-		bad("Name", "%q is not a cookie name (RFC 6265 section 4.1.1): use letters, digits, . - and _", name)
+	if !validName(name) {
+		bad("Name", "%q is not a cookie name that comes back: use ASCII without control characters, ; and =, and no blank at either end", name)
 	}
 	if c.Path != "" && (c.Path[0] != '/' || !validPath(c.Path)) {
 		bad("Cookie.Path", "%q is not a path: start it with / and leave out control characters and semicolons", c.Path)
@@ -283,12 +321,16 @@ func (o *Options) validate() error {
 	if c.Domain != "" && !validDomain(c.Domain) {
 		bad("Cookie.Domain", "%q is not a domain a cookie can have: use a host name such as example.com", c.Domain)
 	}
-	// What a browser would drop without a word, RFC 6265bis section 5.7.
-	secure := c.Secure == True
-	if prefix := strings.ToLower(name); !secure && (strings.HasPrefix(prefix, "__host-") || strings.HasPrefix(prefix, "__secure-")) {
+	// What a browser would drop without a word, RFC 6265bis section 5.7 and draft-ietf-httpbis-layered-cookies.
+	secure, lower := c.Secure == True, strings.ToLower(name)
+	prefixed := func(prefix string) bool { return strings.HasPrefix(lower, prefix) }
+	if !secure && (prefixed("__host-") || prefixed("__secure-") || prefixed("__http-")) {
 		bad("Cookie.Secure", "browsers keep a cookie named %s only if it is Secure: set it to True", name)
-	} else if strings.HasPrefix(prefix, "__host-") && (c.Domain != "" || or(c.Path, "/") != "/") {
+	} else if prefixed("__host-") && (c.Domain != "" || or(c.Path, "/") != "/") {
 		bad("Name", "browsers keep a cookie named %s only without a Domain and with the path /: leave both out", name)
+	}
+	if c.HttpOnly == False && (prefixed("__http-") || prefixed("__host-http-")) {
+		bad("Cookie.HttpOnly", "browsers keep a cookie named %s only if it is HttpOnly: leave it out", name)
 	}
 	switch {
 	case strings.EqualFold(string(c.SameSite), string(None)) && !secure:

@@ -24,6 +24,7 @@ import (
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/express"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // The recordings of testdata were made by internal/integration/node/record.mjs:
@@ -62,8 +63,9 @@ type visit struct {
 // which connect-redis asks Redis.
 type shelf struct {
 	sessions.MemoryStore
-	prefix string
-	broken error // of every Load
+	prefix  string
+	broken  error // of every Load and CompareAndSwap
+	refuses error // of everything that writes
 
 	mu   sync.Mutex
 	said []string
@@ -83,7 +85,10 @@ func (s *shelf) Load(ctx context.Context, key string, touch time.Duration) ([]by
 }
 
 func (s *shelf) Create(ctx context.Context, key string, data []byte, ttl time.Duration) error {
-	err := s.MemoryStore.Create(ctx, key, data, ttl)
+	err := s.refuses
+	if err == nil {
+		err = s.MemoryStore.Create(ctx, key, data, ttl)
+	}
 	s.say(key, "SET %s %s EX %s%s", s.prefix+key, data, seconds(ttl), failed(err))
 	return err
 }
@@ -91,6 +96,13 @@ func (s *shelf) Create(ctx context.Context, key string, data []byte, ttl time.Du
 // CompareAndSwap says so if it would have changed another document than the one
 // that was loaded.
 func (s *shelf) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) ([]byte, error) {
+	if s.refuses != nil {
+		return nil, s.refuses
+	}
+	if s.broken != nil {
+		s.say(key, "SET %s FAILED", s.prefix+key)
+		return nil, s.broken
+	}
 	blind := ""
 	if there, _, err := s.MemoryStore.Load(ctx, key, 0); err == nil && !bytes.Equal(there, prefix) {
 		blind = " BLIND"
@@ -175,7 +187,8 @@ func (s *shelf) stored(t testing.TB) []string {
 
 // effective leaves out the EXPIREs that a later command on the key makes moot:
 // Node restarts the expiry when it has answered and if it has not stored, this
-// side when it loads (docs of express.New), and the clock stands still.
+// side also at a Touch or Reload, and when it loads what is about to end, and the
+// clock stands still.
 func effective(commands []string) []string {
 	var kept []string
 	for i, c := range commands {
@@ -252,7 +265,11 @@ func tryDesk[T any](o express.Options, sids ...string) (*desk[T], error) {
 		sids = sids[1:]
 		return sid, nil
 	}
-	o.OnEvent = func(_ context.Context, e sessions.Event) { d.events = append(d.events, e) }
+	o.OnEvent = func(_ context.Context, e sessions.Event) {
+		if !kit.IsLoad(e) {
+			d.events = append(d.events, e)
+		}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -319,4 +336,35 @@ func same(t testing.TB, what string, got, want []string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s:\n got %s\nwant %s", what, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
+}
+
+// members are those of an object, in order, the last value of each.
+func members(t testing.TB, document string) (names []string, values map[string]json.RawMessage) {
+	t.Helper()
+	values = map[string]json.RawMessage{}
+	dec := json.NewDecoder(strings.NewReader(document))
+	for _, err := dec.Token(); dec.More(); {
+		var value json.RawMessage
+		name, bad := dec.Token()
+		if err = errors.Join(err, bad, dec.Decode(&value)); err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := values[name.(string)]; !twice {
+			names = append(names, name.(string))
+		}
+		values[name.(string)] = value
+	}
+	return names, values
+}
+
+// encoded is a name as Node writes it.
+func encoded(t *testing.T, name string) string {
+	t.Helper()
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(name); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -2,6 +2,7 @@ package express
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,19 +12,15 @@ import (
 	"github.com/typedsessions/sessions/internal/jsonfields"
 )
 
-// maxID is the length that a [sessions.Store] takes as a key.
-const maxID = 200
-
 // layout is connect-redis' record: one JSON object, in which "cookie" is
 // express-session's and everything else the application's. The key is the sid.
 type layout struct{}
 
 func (layout) Mint(drawn string, _ bool) string { return drawn }
 
-// Parse takes any sid: who signed it knew what he did.
-func (layout) Parse(sid string) (remembered, known, ok bool) {
-	return false, false, sid != "" && len(sid) <= maxID
-}
+// Parse takes any sid, however long: who signed it knew what he did, and a visitor whose sid was not taken would lose
+// Node's session to a new one.
+func (layout) Parse(sid string) (remembered, known, ok bool) { return false, false, sid != "" }
 
 func (layout) Key(_, sid string) string { return sid }
 
@@ -56,7 +53,9 @@ var errReserved = errors.New(`the encoded session has a member "cookie", which i
 // with all their digits.
 func (layout) Open(stored []byte) (r sessions.Record, err error) {
 	fields, err := sessions.JSON{}.Split(stored)
-	if err != nil {
+	if err != nil && isNothing(stored) {
+		return r, sessions.ErrNotFound
+	} else if err != nil {
 		return r, err
 	}
 	var object []byte
@@ -77,6 +76,15 @@ func (layout) Open(stored []byte) (r sessions.Record, err error) {
 	}
 	r.Payload, r.Idle, r.Attrs, r.Prefix = append(payload, '}'), c.idle(), c, len(stored)
 	return r, nil
+}
+
+// tombstone is what connect-redis 6.1.0 and 6.1.2 leave of a session that was destroyed.
+const tombstone = "TOMBSTONE"
+
+// isNothing tells whether a value stands for no session in Node: express-session
+// finds none behind what JavaScript takes for false.
+func isNothing(stored []byte) bool {
+	return len(stored) == 0 || string(stored) == tombstone || json.Valid(stored) && !truthy(bytes.TrimSpace(stored))
 }
 
 // Seal puts a cookie object that expires from now on before the payload. There

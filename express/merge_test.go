@@ -28,7 +28,7 @@ func (p *place) stored() []string {
 // The other side writes as connect-redis does: the whole document, blindly.
 func TestMergesWithNode(t *testing.T) {
 	kit.EachRedis(t, func(t *testing.T, node *redis.Client) {
-		for _, step := range []string{"after getex", "before evalsha"} {
+		for _, step := range []string{"after get", "before evalsha"} {
 			for _, row := range []struct {
 				name, deed, theirs string
 				want               []string

@@ -86,7 +86,12 @@ func TestOptionsRefused(t *testing.T) {
 			{"Remember negative", express.Options{Remember: -time.Hour}, []string{
 				"express: Options.Remember: -1h0m0s is negative: leave it out, or give it a duration",
 			}},
-			{"Timeout negative", express.Options{Timeout: -1}, []string{"sessions: RedisStore: RedisConfig.Timeout is -1ns; leave it zero for 1s"}},
+			{"Timeout negative", express.Options{Timeout: -1}, []string{"sessions: RedisStore: RedisConfig.Timeout is -1ns, less than a millisecond: leave it zero for 1s, or add the unit, as in 2 * time.Second"}},
+		}},
+		{"T7 policies", []optionsRow{
+			{"OnUndecodable", express.Options{OnUndecodable: 9}, []string{
+				"sessions: Config.OnUndecodable: it is none of UndecodableFresh, UndecodableReadOnly and UndecodableFail",
+			}},
 		}},
 		{"R4 settings", []optionsRow{
 			{"Secure", express.Options{Cookie: express.Cookie{Secure: "yes"}}, []string{`express: Options.Cookie.Secure: "yes" is none of ["true" "false" "auto"]`}},
@@ -100,11 +105,8 @@ func TestOptionsRefused(t *testing.T) {
 			}},
 		}},
 		{"R4 names, paths and domains", []optionsRow{
-			{"Name", express.Options{Name: "connect sid"}, []string{
-				`express: Options.Name: "connect sid" is not a cookie name (RFC 6265 section 4.1.1): use letters, digits, . - and _`,
-			}},
 			{"a long Name", express.Options{Name: strings.Repeat("n", 4096), NewID: draws("one", "two")}, []string{
-				"express: Options.Name: name and value are 4149 bytes, browsers keep 4096: shorten the name",
+				"sessions: Config.NewToken: express: Options.Name, NewID: the cookie's name and value are 4149 bytes with a sid of 3, browsers keep 4096: shorten one of the two",
 			}},
 			{"Path without a slash", express.Options{Cookie: express.Cookie{Path: "app"}}, []string{
 				`express: Options.Cookie.Path: "app" is not a path: start it with / and leave out control characters and semicolons`,
@@ -132,11 +134,23 @@ func TestOptionsRefused(t *testing.T) {
 			{"__Secure- in any case", express.Options{Name: "__SECURE-sid"}, []string{
 				"express: Options.Cookie.Secure: browsers keep a cookie named __SECURE-sid only if it is Secure: set it to True",
 			}},
+			{"__Http- without Secure", express.Options{Name: "__Http-sid"}, []string{
+				"express: Options.Cookie.Secure: browsers keep a cookie named __Http-sid only if it is Secure: set it to True",
+			}},
+			{"__Http- without HttpOnly", express.Options{Name: "__http-sid", Cookie: express.Cookie{Secure: express.True, HttpOnly: express.False}}, []string{
+				"express: Options.Cookie.HttpOnly: browsers keep a cookie named __http-sid only if it is HttpOnly: leave it out",
+			}},
+			{"__Host-Http- without HttpOnly", express.Options{Name: "__Host-Http-sid", Cookie: express.Cookie{Secure: express.True, HttpOnly: express.False}}, []string{
+				"express: Options.Cookie.HttpOnly: browsers keep a cookie named __Host-Http-sid only if it is HttpOnly: leave it out",
+			}},
 			{"SameSite None without Secure", express.Options{Cookie: express.Cookie{SameSite: express.None}}, []string{
 				"express: Options.Cookie.SameSite: browsers keep a SameSite=None cookie only if it is Secure: set Secure to True, or SameSite and Secure to Auto",
 			}},
 			{"SameSite None with Secure False", express.Options{Cookie: express.Cookie{SameSite: "NONE", Secure: express.False}}, []string{
 				"express: Options.Cookie.SameSite: browsers keep a SameSite=None cookie only if it is Secure: set Secure to True, or SameSite and Secure to Auto",
+			}},
+			{"SameSite Auto with Secure False", express.Options{Cookie: express.Cookie{SameSite: express.Auto, Secure: express.False}}, []string{
+				"express: Options.Cookie.SameSite: Auto is None on a secure request, and browsers keep that cookie only if it is Secure: set Secure to Auto, or to True",
 			}},
 			{"Partitioned without Secure", express.Options{Cookie: express.Cookie{Partitioned: express.True}}, []string{
 				"express: Options.Cookie.Partitioned: browsers keep a Partitioned cookie only if it is Secure: set Secure to True",
@@ -148,18 +162,18 @@ func TestOptionsRefused(t *testing.T) {
 			}},
 			{"fails", express.Options{NewID: always("", errors.New("no entropy"))}, []string{"sessions: Config.NewToken: no entropy"}},
 			{"draws nothing", express.Options{NewID: always("", nil)}, []string{
-				"sessions: Config.NewToken: express: Options.NewID: it draws a sid of 0 bytes: draw 1 to 200, in UTF-8",
+				"sessions: Config.NewToken: express: Options.NewID: it draws a sid of 0 bytes that is no text: draw at least one character, in UTF-8",
 			}},
 			{"draws what is no text", express.Options{NewID: draws("\xff1", "\xff2")}, []string{
-				"sessions: Config.NewToken: express: Options.NewID: it draws a sid of 2 bytes: draw 1 to 200, in UTF-8",
+				"sessions: Config.NewToken: express: Options.NewID: it draws a sid of 2 bytes that is no text: draw at least one character, in UTF-8",
 			}},
-			{"draws too much", express.Options{NewID: always(strings.Repeat("x", 300), nil)}, []string{
-				"sessions: Config.NewToken: express: Options.NewID: it draws a sid of 300 bytes: draw 1 to 200, in UTF-8",
+			{"draws more than a cookie can hold", express.Options{NewID: always(strings.Repeat("x", 4096), nil)}, []string{
+				"sessions: Config.NewToken: express: Options.Name, NewID: the cookie's name and value are 4155 bytes with a sid of 4096, browsers keep 4096: shorten one of the two",
 			}},
 		}},
 		{"R5 prefix and size", []optionsRow{
 			{"NoPrefix with a Prefix", express.Options{Prefix: "sess:", NoPrefix: true}, []string{
-				`sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "sess:"; leave one of them out`,
+				`sessions: RedisStore: RedisConfig.NoPrefix contradicts the Prefix "sess:": leave one of them out`,
 			}},
 			{"MaxSize negative", express.Options{MaxSize: -1}, []string{"sessions: Config.MaxSize: -1 is negative: use bytes, or 0 for 64 KiB"}},
 			{"OnConflict", express.Options{OnConflict: 7}, []string{
@@ -224,7 +238,7 @@ func TestClientsRefused(t *testing.T) {
 	defer ring.Close()
 	replicas := redis.NewClusterClient(&redis.ClusterOptions{ReadOnly: true})
 	defer replicas.Close()
-	const none = "sessions: RedisStore: the client is nil; pass one from redis.NewClient, NewFailoverClient or NewClusterClient"
+	const none = "sessions: RedisStore: the client is nil: pass one from redis.NewClient, NewFailoverClient or NewClusterClient"
 	for name, row := range map[string]struct {
 		rdb  redis.UniversalClient
 		want string
@@ -391,6 +405,8 @@ func TestOptionsAccepted(t *testing.T) {
 		"15 minutes":                         {Cookie: express.Cookie{MaxAge: 15 * time.Minute}},
 		"Path and Domain":                    {Cookie: express.Cookie{Path: "/app/", Domain: ".example.com"}},
 		"__Host- and Secure":                 {Name: "__Host-sid", Cookie: express.Cookie{Secure: yes, Path: "/"}},
+		"__Host-Http- and Secure":            {Name: "__Host-Http-sid", Cookie: express.Cookie{Secure: yes}},
+		"__Http-, Domain and Path":           {Name: "__Http-sid", Cookie: express.Cookie{Secure: yes, Path: "/app", Domain: "example.com"}},
 		"__Secure-, Domain and Path":         {Name: "__Secure-sid", Cookie: express.Cookie{Secure: yes, Path: "/app", Domain: "example.com"}},
 		"SameSite None, Partitioned, Secure": {Cookie: express.Cookie{Secure: yes, SameSite: express.None, Partitioned: yes}},
 		"SameSite and Secure Auto":           {Cookie: express.Cookie{Secure: express.Auto, SameSite: express.Auto}},
@@ -402,17 +418,5 @@ func TestOptionsAccepted(t *testing.T) {
 			o.Secrets = []string{"keyboard cat"}
 			same(t, "New reports", lines(express.New[bare](rdb, o)), nil)
 		})
-	}
-}
-
-// draws are these sids one after the other, and none after the last.
-func draws(sids ...string) func() (string, error) {
-	return func() (string, error) {
-		if len(sids) == 0 {
-			return "", errors.New("there are no more sids")
-		}
-		sid := sids[0]
-		sids = sids[1:]
-		return sid, nil
 	}
 }

@@ -83,14 +83,14 @@ func TestVectorsRead(t *testing.T) {
 	known := map[string]bool{}
 	for _, row := range recorded.Read {
 		known[row.Name] = true
-		frozen(t, named("R1 R3 R16", "%s", row.Name), func(t *testing.T) {
+		frozen(t, named("L10 R1 R3 R16", "%s", row.Name), func(t *testing.T) {
 			desk := newDesk[whose](t, express.Options{Name: recorded.ReadWith.CookieName, Secrets: recorded.ReadWith.Secrets})
 			for sid := range sids {
 				data, err := json.Marshal(whose{sid})
 				if err != nil {
 					t.Fatal(err)
 				}
-				desk.put(t, sid, `{"cookie":{"originalMaxAge":null,"expires":null,"httpOnly":true,"path":"/"},`+string(data[1:]), time.Minute)
+				desk.put(t, sid, `{"cookie":{"originalMaxAge":null,"expires":null,"httpOnly":true,"path":"/"},`+string(data[1:]), 23*time.Hour)
 			}
 			var loaded []string
 			owner := ""
@@ -123,6 +123,23 @@ func TestVectorsRead(t *testing.T) {
 			same(t, "commands", desk.take(), commands)
 			if two := desk.told(sessions.EventTwoSessions) > 0; two != (len(loaded) > 1) {
 				t.Errorf("two sessions: %t, want %t", two, len(loaded) > 1)
+			}
+
+			// Destroy ends what was read, and nothing else.
+			before := desk.stored(t)
+			answer := desk.serve(get("/", row.CookieHeaders...), func(_ http.ResponseWriter, r *http.Request) {
+				if err := desk.Destroy(r.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			left := desk.stored(t)
+			if want := slices.DeleteFunc(before, func(line string) bool {
+				return slices.ContainsFunc(loaded, func(sid string) bool { return strings.HasPrefix(line, "sess:"+sid+" {") })
+			}); len(left) != len(sids)-len(loaded) || !slices.Equal(left, want) {
+				t.Errorf("Destroy leaves %q", left)
+			}
+			if expired := len(answer.Header["Set-Cookie"]) > 0; expired != (len(loaded) > 0) {
+				t.Errorf("Destroy sends %q", answer.Header["Set-Cookie"])
 			}
 		})
 	}

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -316,8 +318,9 @@ func TestLostRenewals(t *testing.T) {
 
 func TestOnACluster(t *testing.T) {
 	t.Parallel()
+	cluster := redistest.StartCluster(t, 3)
+	const n = 30
 	t.Run("F7 sessions lie on every node, and each command goes to its own", func(t *testing.T) {
-		cluster := redistest.StartCluster(t, 3)
 		var mu sync.Mutex
 		swaps := map[string]int{}
 		proxies := map[string]string{}
@@ -338,7 +341,6 @@ func TestOnACluster(t *testing.T) {
 		}})
 		defer rdb.Close()
 		p := placeOn(t, rdb, cluster.Nodes[0].Client(t), express.Options{})
-		const n = 30
 		for range n {
 			cookie, _ := p.cookieOf(p.ask(view))
 			for range 2 {
@@ -366,4 +368,55 @@ func TestOnACluster(t *testing.T) {
 			t.Errorf("swaps by node: %v, want %d in all: none was sent to a wrong one", swaps, 3*n)
 		}
 	})
+	t.Run("K12 Check looks through every master", func(t *testing.T) {
+		got, err := express.Check[cart](t.Context(), cluster.Client(t), express.Options{})
+		if err != nil || got.Sessions != n || len(got.Misfits) > 0 {
+			t.Errorf("%+v, %v, want %d sessions that fit", got, err, n)
+		}
+	})
+}
+
+// Where the server does not say when a key expires, nobody is taken to keep it
+// for longer: reads restart the expiry, and what is saved ends.
+func TestExpiryUnknown(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr)
+	rdb := redis.NewClient(&redis.Options{Addr: proxy.Addr})
+	t.Cleanup(func() { rdb.Close() })
+	var forbidden atomic.Value
+	forbidden.Store("pttl")
+	proxy.On(func(cmd []string) redistest.Action {
+		if slices.Contains(strings.Fields(forbidden.Load().(string)), cmd[0]) {
+			return redistest.Refuse("-NOPERM User node has no permissions to run the '" + cmd[0] + "' command")
+		}
+		return redistest.Pass
+	})
+	p := placeOn(t, rdb, server.Client(t), express.Options{Rolling: true, Cookie: express.Cookie{MaxAge: quarter}})
+	reload := p.do(p.Reload)
+	for _, row := range []struct {
+		name, forbidden string
+		f               handler
+		left            time.Duration
+	}{
+		{"L4 F14 it is read", "pttl", nothing, quarter},
+		{"L5 F14 it is changed", "pttl", view, quarter},
+		{"L4 F14 it is touched by a verb", "pttl", p.do(p.Touch), quarter},
+		{"L4 F14 it is reloaded and changed", "pttl", func(w http.ResponseWriter, r *http.Request, c *cart) { reload(w, r, c); view(w, r, c) }, quarter},
+		{"L5 F14 neither may it be touched, and it is read", "pttl getex pexpire expire", nothing, time.Minute},
+		{"L5 F14 neither may it be touched, and it is reloaded and changed", "pttl getex pexpire expire", func(w http.ResponseWriter, r *http.Request, c *cart) { reload(w, r, c); view(w, r, c) }, quarter},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			forbidden.Store(row.forbidden)
+			p.put(sid, nodeDoc("900000", `,"views":7`), 60)
+			p.ask(func(w http.ResponseWriter, r *http.Request, c *cart) {
+				if until := time.Until(p.Info(r.Context()).IdleUntil); !near(until, quarter) {
+					t.Errorf("Info says that it ends in %v", until)
+				}
+				row.f(w, r, c)
+			}, mine(""))
+			if left := p.ttl(sid); !near(left, row.left) {
+				t.Errorf("it ends in %v, want %v", left, row.left)
+			}
+		})
+	}
 }

@@ -114,19 +114,25 @@ func decode(v string) string {
 }
 
 // Write sends the cookie when express-session would: with a new sid, with a
-// change to a session whose cookie outlives the browser, and always if rolling.
-// And it expires the cookie of a destroyed session, which express-session does
-// not.
+// change to a session whose cookie outlives the browser, and if rolling with
+// every request that is activity. It sends the sid that the request has brought
+// only if that was there a moment ago: if it was renewed meanwhile, the browser
+// may have the new one. And it expires the cookie of a destroyed session, which
+// express-session does not.
 //
 // As long as there is nothing to tell, a line of this name is one of Node's, in
-// a response that was passed on, and stays.
+// a response that was passed on, and stays, unless its sid is the one that has
+// ended.
 func (t *transport) Write(h http.Header, r *http.Request, o sessions.Outcome) (sent bool) {
-	if o.Kind == sessions.OutcomeUnchanged && (o.Token != "" || o.Info.New) {
-		if slices.ContainsFunc(h["Set-Cookie"], t.mine) {
-			return true
-		}
-	} else {
-		t.remove(h)
+	passedOn := func() bool { return slices.ContainsFunc(h["Set-Cookie"], t.mine) }
+	switch {
+	case o.Kind > sessions.OutcomeChanged:
+		t.remove(h, t.mine)
+	case o.Token == "":
+		t.remove(h, func(line string) bool { return t.mine(line) && o.Info.ID != "" && t.sidOf(line) == o.Info.ID })
+		return passedOn()
+	case !o.Touched, o.Kind == sessions.OutcomeUnchanged && passedOn():
+		return passedOn()
 	}
 	c, ok := o.Attrs.(*cookie)
 	if !ok {
@@ -135,10 +141,9 @@ func (t *transport) Write(h http.Header, r *http.Request, o sessions.Outcome) (s
 	value := ""
 	switch {
 	case o.Kind == sessions.OutcomeDestroyed:
-	case o.Token == "",
-		o.Kind == sessions.OutcomeUnchanged && !t.rolling,
+	case o.Kind == sessions.OutcomeUnchanged && !t.rolling,
 		o.Kind == sessions.OutcomeChanged && !t.rolling && isNull(c[expires]):
-		return false
+		return passedOn()
 	case truthy(c[secure]) && !t.secure(r):
 		t.warn(r)
 		return false
@@ -153,28 +158,65 @@ func (t *transport) Write(h http.Header, r *http.Request, o sessions.Outcome) (s
 		}
 		end, _ = now.end()
 	}
-	lines := slices.Clip(h["Set-Cookie"])
-	for _, attrs := range o.Ended {
-		if other, ok := attrs.(*cookie); ok && !other.sameAs(c) {
-			lines = append(lines, other.line(t.name, "", time.Unix(0, 0)))
-		}
-	}
-	h["Set-Cookie"] = append(lines, c.line(t.name, value, end))
+	t.remove(h, t.mine)
+	// Last comes what the browser is to keep: should it take two of these for one cookie, that is the one.
+	h["Set-Cookie"] = append(append(slices.Clip(h["Set-Cookie"]), t.expire(t.ended(r, o, c), c)...), c.line(t.name, value, end))
 	return true
 }
 
-// remove takes out the line that Write wrote before, into a slice of its own.
-func (t *transport) remove(h http.Header) {
-	if !slices.ContainsFunc(h["Set-Cookie"], t.mine) {
+// ended are the attributes of the cookies that c takes the place of. A sid that is not stored has none: where c has a
+// Domain, its cookie may be from the time before that, without one. The browser would send it first, and Node would
+// read no other.
+func (t *transport) ended(r *http.Request, o sessions.Outcome, c *cookie) []any {
+	known := 0 // of the request's sids
+	switch o.Kind {
+	case sessions.OutcomeCreated:
+	case sessions.OutcomeRenewed:
+		known = 1
+	default:
+		return o.Ended
+	}
+	if c.place().domain == "" || len(t.Tokens(r)) <= known {
+		return o.Ended
+	}
+	before := *c
+	before[domain] = nil
+	return append(slices.Clip(o.Ended), &before)
+}
+
+// expire makes a line for each cookie that the browser may have from before, and that c does not replace.
+func (t *transport) expire(ended []any, c *cookie) (lines []string) {
+	var done []place
+	for _, attrs := range ended {
+		old, ok := attrs.(*cookie)
+		if !ok || old.place() == c.place() || slices.Contains(done, old.place()) {
+			continue
+		}
+		done = append(done, old.place())
+		lines = append(lines, old.line(t.name, "", time.Unix(0, 0)))
+	}
+	return lines
+}
+
+// remove takes out lines, and puts the others into a slice of their own.
+func (t *transport) remove(h http.Header, which func(line string) bool) {
+	if !slices.ContainsFunc(h["Set-Cookie"], which) {
 		return
 	}
-	h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), t.mine)
+	h["Set-Cookie"] = slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), which)
 	if len(h["Set-Cookie"]) == 0 {
 		delete(h, "Set-Cookie")
 	}
 }
 
 func (t *transport) mine(line string) bool { return strings.HasPrefix(line, t.name+"=") }
+
+// sidOf is the sid that a line of the name sends, "" if it sends none.
+func (t *transport) sidOf(line string) string {
+	value, _, _ := strings.Cut(line[len(t.name)+1:], ";")
+	sid, _ := t.unsign(decode(value))
+	return sid
+}
 
 // Vary returns "Cookie".
 func (t *transport) Vary() string { return "Cookie" }
@@ -244,13 +286,18 @@ func (t *transport) covers(r *http.Request) bool {
 	return strings.HasPrefix(path, t.options.Path)
 }
 
+// maxCookie is how many bytes of name and value browsers keep, RFC 6265bis section 5.6.
+const maxCookie = 4096
+
 // ValidateOutcome reports a cookie that browsers would not keep.
-func (t *transport) ValidateOutcome(o sessions.Outcome) error {
+func (t *transport) ValidateOutcome(o sessions.Outcome) error { return t.checkSize(o.Token.Reveal()) }
+
+func (t *transport) checkSize(sid string) error {
 	if len(t.secrets) == 0 {
 		return nil // is reported by itself
 	}
-	if n := len(t.name) + len(t.sign(o.Token.Reveal())); n > 4096 {
-		return fmt.Errorf("express: Options.Name: name and value are %d bytes, browsers keep 4096: shorten the name", n)
+	if n := len(t.name) + len(t.sign(sid)); n > maxCookie {
+		return fmt.Errorf("express: Options.Name, NewID: the cookie's name and value are %d bytes with a sid of %d, browsers keep %d: shorten one of the two", n, len(sid), maxCookie)
 	}
 	return nil
 }

@@ -116,4 +116,146 @@ var cases = []testCase{
 		why:   "a sign-out deletes what it has read, and must see it when a renewal has put its mark there first",
 		check: checkSwapDelete,
 	},
+
+	// Those of an OwnerStore.
+	{
+		name:  "S9 S19 bytes handed to a Place and out of it are not shared",
+		why:   "callers reuse and change their buffers; a session must not change with them",
+		check: withOwners(checkPlaceSharing),
+	},
+	{
+		name:  "S12 a cancelled context gives its error and changes no index",
+		why:   "a caller that was told of an error must be able to rely on it",
+		check: withOwners(checkOwnerContext),
+	},
+	{
+		name:  "S13 neighbours on one server have indexes of their own",
+		why:   "two programs on one server must not list or end each other's sessions",
+		check: withOwners(checkOwnerNeighbour),
+	},
+	{
+		name:  "S14 no goroutine is left behind by an OwnerStore",
+		why:   "a goroutine per call that stays is a leak that ends the process",
+		check: withOwners(checkOwnerGoroutines),
+	},
+	{
+		name:  "S17 LoadMany gives values and times in the order of the keys",
+		why:   "a list of devices that mixes them up shows one session's name and time beside the button that ends another; and to look at a session is no use of it",
+		check: withOwners(checkLoadMany),
+	},
+	{
+		name:  "S17 LoadMany with first may cut, but not shorter",
+		why:   "a header that was cut cannot be read, so that a live session would look ended; so would an empty value that is nil",
+		check: withOwners(checkLoadManyCut),
+	},
+	{
+		name:  "S17 LoadMany of thousands of keys",
+		why:   "who watches many connections asks about all of them at once",
+		check: withOwners(checkLoadManyMany),
+	},
+	{
+		name:  "S18 Members are in the order of their scores, then of their bytes",
+		why:   "who compares what was read with what is there, as a limit does, needs one order; the oldest session is the first",
+		check: withOwners(checkMembers),
+	},
+	{
+		name:  "S19 Place stores, and puts on the index",
+		why:   "a session that lives and is not listed is one that its user cannot end",
+		check: withOwners(checkPlaceNew),
+	},
+	{
+		name:  "S19 Place replaces what it compares, and the member",
+		why:   "a renewal that loses the entry makes its session invisible; one that keeps the old entry lists a ghost",
+		check: withOwners(checkPlaceOld),
+	},
+	{
+		name:  "S19 a Place of which one condition fails changes nothing",
+		why:   "half of a sign-in is a session without an entry, or an entry without a session",
+		check: withOwners(checkPlaceConditions),
+	},
+	{
+		name:  "S19 Place takes off members without a value",
+		why:   "sessions expire by themselves: the index must shrink without a background job, and no live session may leave it",
+		check: withOwners(checkPlacePrunes),
+	},
+	{
+		name:  "S19 of concurrent Places that replace one value exactly one wins",
+		why:   "two winners are two sessions of one renewal",
+		check: withOwners(checkConcurrentRenewal),
+	},
+	{
+		name:  "S20 Place at a limit knows all members, or is ErrConflict",
+		why:   "a limit that goes by an older list lets more sessions live than it allows",
+		check: withOwners(checkLimitMembers),
+	},
+	{
+		name:  "S20 Place at a limit ends the oldest live ones",
+		why:   "a new session must not evict itself, nor more than its place takes; what has expired takes no room",
+		check: withOwners(checkLimitEvicts),
+	},
+	{
+		name:  "S20 Place with Reject is ErrOwnerLimit at the limit",
+		why:   "who was refused must find all as it was, and a renewal needs no room",
+		check: withOwners(checkLimitRejects),
+	},
+	{
+		name:  "S20 Place at a limit among a thousand members",
+		why:   "that many fit one step of the store",
+		check: withOwners(checkLimitMany),
+	},
+	{
+		name:  "S20 of concurrent Places at a limit exactly one wins",
+		why:   "two winners that know one list exceed the limit together, or evict the same one twice",
+		check: withOwners(checkConcurrentLimit),
+	},
+	{
+		name:  "S21 an index expires at the latest time it was given",
+		why:   "one that ends early loses sessions from the list; one that never ends stays on the server for ever",
+		check: withOwners(checkIndexExpiry),
+	},
+	{
+		name:  "S21 a TTL of zero or less is refused for an index",
+		why:   "nothing is ever stored without an expiry",
+		check: withOwners(checkIndexTTL),
+	},
+	{
+		name:  "S22 Relist puts a live session on the index again",
+		why:   "an index that was evicted heals so; but what has ended must not be listed",
+		check: withOwners(checkRelist),
+	},
+	{
+		name:  "S22 a Relist that races an End brings nothing back",
+		why:   "a session that was ended from the list has ended, whatever other requests were doing",
+		check: withOwners(checkRaceRelist),
+	},
+	{
+		name:  "S23 Revoke ends what is relisted later and was created before",
+		why:   "a session that was missing in the list when all were ended must not outlive that",
+		check: withOwners(checkRevoke),
+	},
+	{
+		name:  "S23 after a Revoke no unlisted session of before is renewed",
+		why:   "a renewal would take a session past the time that ends it",
+		check: withOwners(checkRevokedPlace),
+	},
+	{
+		name:  "S23 a Relist that races a Revoke is listed or ended",
+		why:   "an unlisted session that lives after its user has ended all is one that nobody ends",
+		check: withOwners(checkRaceRevoke),
+	},
+	{
+		name:  "S24 End deletes the values of members, and takes them off",
+		why:   "who signs a device out has signed it out; a member that another request has replaced meanwhile is not to be ended under its old key",
+		check: withOwners(checkEnd),
+	},
+	{
+		name:  "S24 End of thousands of members",
+		why:   "a user's sessions are ended in one call, however many they are",
+		check: withOwners(checkEndMany),
+	},
+	{
+		name:  "S24 an End that races a renewal ends the old session or leaves the new one",
+		why:   "a renewal that is half ended leaves a session that is alive and unlisted, and an ending that is told twice is counted twice",
+		check: withOwners(checkRaceEnd),
+	},
 }

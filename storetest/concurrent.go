@@ -98,13 +98,8 @@ func checkRaceTouch(s *subject) {
 	}
 }
 
-// checkGoroutines counts the goroutines that the calls have started, and those
-// that these have started, by the label that they inherit: others in this
-// process do not disturb it.
 func checkGoroutines(s *subject) {
-	const rounds = 100
-	const few = rounds / 10 // those of a connection that was replaced are no leak
-	round := func(ctx context.Context) {
+	s.leavesNoGoroutines(func(ctx context.Context) {
 		done := cancelled(ctx)
 		soon, cancel := context.WithCancel(ctx)
 		together(2, func(i int) {
@@ -125,8 +120,16 @@ func checkGoroutines(s *subject) {
 			s.Load(ctx, "k", 0)
 			s.Delete(ctx, "k")
 		}
-	}
-	round(s.Context()) // opens the connections
+	})
+}
+
+// leavesNoGoroutines counts the goroutines that the calls of round have started, and
+// those that these have started, by the label that they inherit: others in this
+// process do not disturb it.
+func (s *subject) leavesNoGoroutines(round func(ctx context.Context)) {
+	const rounds = 100
+	const few = rounds / 10 // those of a connection that was replaced are no leak
+	round(s.Context())      // opens the connections
 	label := fmt.Sprintf("%s %p", s.Name(), s)
 	pprof.Do(s.Context(), pprof.Labels("storetest", label), func(ctx context.Context) {
 		for range rounds {

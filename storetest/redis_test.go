@@ -70,6 +70,17 @@ func TestRedisCluster(t *testing.T) {
 	})
 }
 
+func TestRedisSentinel(t *testing.T) {
+	t.Parallel()
+	sentinel := redistest.StartSentinel(t)
+	master := sentinel.Master.Client(t)
+	runRedis(t, sentinel.Client(t), func(t *testing.T, d time.Duration) {
+		if err := age(t.Context(), master, d); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestRedisAutoPipeliner(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client(t)

@@ -63,9 +63,9 @@ type Options struct {
 	Wrap func(t *testing.T, f func(t *testing.T))
 }
 
-// Run checks the store that o describes: one subtest a rule, S1 to S15, named
-// as in this project's list of behaviours. It needs no network and does not
-// wait, unless the store does.
+// Run checks the store that o describes: one subtest a rule, S1 to S15, and
+// S17 to S24 if it is a [sessions.OwnerStore], named as in this project's list
+// of behaviours. It needs no network and does not wait, unless the store does.
 //
 // Not covered, as it takes a fault in the server to see: that a store that
 // does not answer in time gives [sessions.ErrUnavailable]. And no key is

@@ -21,10 +21,7 @@ import (
 // Every flaw a store may have, and the rules that catch it: these and no
 // others, so that a failure tells what is wrong. S11? may: it takes a race
 // that goes one way.
-var flaws = []struct {
-	flaw string
-	want string
-}{
+var flaws = []flaw{
 	{"", ""},
 
 	{"Load(0) persists", "S2 S4 S5 S6 S12"},
@@ -92,6 +89,9 @@ var flaws = []struct {
 	{"leaves a goroutine behind when cancelled", "S14"},
 }
 
+// A flaw is one, and the rules that it fails.
+type flaw struct{ flaw, want string }
+
 // The flawed stores fail in a process of their own.
 const flawsEnv = "STORETEST_FLAWS"
 
@@ -99,12 +99,18 @@ func TestFlaws(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(flawsEnv) != "" {
 		for _, tc := range flaws {
-			t.Run(tc.flaw, func(t *testing.T) { runFlawed(t, tc.flaw) })
+			t.Run(tc.flaw, func(t *testing.T) {
+				runFlawed(t, func(s *flawed) sessions.Store { s.flaw = tc.flaw; return s })
+			})
 		}
 		return
 	}
+	testFlaws(t, flaws)
+}
 
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFlaws$", "-test.v")
+// testFlaws runs the test that calls it once more, where it fails.
+func testFlaws(t *testing.T, flaws []flaw) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), flawsEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if exit := new(exec.ExitError); !errors.As(err, &exit) {
@@ -153,21 +159,16 @@ func TestFlaws(t *testing.T) {
 	}
 }
 
-func runFlawed(t *testing.T, flaw string) {
-	var last *flawed
+func runFlawed(t *testing.T, newStore func(*flawed) sessions.Store) {
+	var last *server
 	storetest.Run(t, storetest.Options{
 		New: func(t *testing.T) sessions.Store {
-			last = &flawed{flaw: flaw, prefix: "a:", server: &server{
-				entries: make(map[string]entry),
-				quit:    make(chan struct{}),
-			}}
+			last = &server{entries: map[string]entry{}, indexes: map[string]*ownerIndex{}, quit: make(chan struct{})}
 			t.Cleanup(func() { close(last.quit) })
-			return last
+			return newStore(&flawed{prefix: "a:", server: last})
 		},
-		Neighbour: func(*testing.T) sessions.Store {
-			return &flawed{flaw: flaw, server: last.server, prefix: "b:"}
-		},
-		Wrap: synctest.Test,
+		Neighbour: func(*testing.T) sessions.Store { return newStore(&flawed{prefix: "b:", server: last}) },
+		Wrap:      synctest.Test,
 	})
 }
 
@@ -181,6 +182,7 @@ type flawed struct {
 type server struct {
 	mu      sync.Mutex
 	entries map[string]entry
+	indexes map[string]*ownerIndex
 	quit    chan struct{}
 }
 

@@ -136,7 +136,7 @@ func (s *subject) wantRefused(what string, err error) {
 	}
 }
 
-var sentinels = []error{sessions.ErrNotFound, sessions.ErrExists, sessions.ErrConflict, sessions.ErrUnavailable}
+var sentinels = []error{sessions.ErrNotFound, sessions.ErrExists, sessions.ErrConflict, sessions.ErrUnavailable, sessions.ErrGone, sessions.ErrOwnerLimit}
 
 // wantConflict checks that a CompareAndSwap lost against current.
 func (s *subject) wantConflict(key, prefix string, data []byte, want string) {

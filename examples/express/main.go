@@ -43,9 +43,9 @@ var errUsage = errors.New("usage")
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("express", flag.ContinueOnError)
 	flags.SetOutput(out)
-	addr := flags.String("addr", ":9091", "`address` to listen on")
+	addr := flags.String("addr", ":9092", "`address` to listen on")
 	redisURL := flags.String("redis", "", "redis://[:password@]host:port/db `URL`; without it an embedded Redis is used")
-	nodeURL := flags.String("node", "http://localhost:9090", "`URL` of the Express app")
+	nodeURL := flags.String("node", "http://localhost:9093", "`URL` of the Express app")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	node, err := url.Parse(*nodeURL)
 	if err != nil || node.Host == "" || node.Scheme != "http" && node.Scheme != "https" {
-		return fmt.Errorf("-node: %q is no URL such as http://localhost:9090", *nodeURL)
+		return fmt.Errorf("-node: %q is no URL such as http://localhost:9093", *nodeURL)
 	}
 	logger := log.New(out, "", log.LstdFlags)
 
@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	wake := fmt.Sprintf("  npm ci --prefix examples/express\n  node examples/express/server.mjs %s %s", shown, node.Port())
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("-addr: %w: choose another address, such as -addr :9096", err)
 	}
 	server := &http.Server{Handler: site(m, proxy(node, wake, logger)), ReadHeaderTimeout: 5 * time.Second, ErrorLog: logger}
 	logger.Printf("listening on http://%s", demo.Display(listener.Addr()))

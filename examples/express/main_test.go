@@ -116,14 +116,18 @@ func TestNodeAsleep(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	taken := server.Listener.Addr().String()
 	for _, test := range []struct {
 		name, want string
 		args       []string
 	}{
 		{"an unreachable Redis", "cannot reach Redis on 127.0.0.1:1", []string{"-redis", "redis://127.0.0.1:1/0"}},
 		{"a URL that is none", "-redis: ", []string{"-redis", "localhost:6379"}},
-		{"a Node that is none", `-node: "localhost:9090"`, []string{"-node", "localhost:9090"}},
-		{"a stray argument", `unexpected argument "9091"`, []string{"9091"}},
+		{"a Node that is none", `-node: "localhost:9093"`, []string{"-node", "localhost:9093"}},
+		{"an address that is taken", `address already in use: choose another address, such as -addr :9096`, []string{"-addr", taken}},
+		{"a stray argument", `unexpected argument "9092"`, []string{"9092"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out output
@@ -179,8 +183,24 @@ func TestPair(t *testing.T) {
 	}
 }
 
+func TestNodeRefuses(t *testing.T) {
+	redisURL := "redis://" + miniredis.RunT(t).Addr()
+	taken, err := url.Parse(serveNode(t, redisURL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := startNode(t, redisURL, taken.Port())
+	out.find(t, `(address already in use) .*: start the Go half with another port, such as -node http://localhost:\d+;`)
+}
+
 // serveNode starts server.mjs and returns its URL.
 func serveNode(t *testing.T, redisURL string) string {
+	return startNode(t, redisURL, "0").find(t, `Express on (\S+)/node`)
+}
+
+// startNode starts server.mjs with these arguments.
+func startNode(t *testing.T, args ...string) *output {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err == nil {
 		_, err = os.Stat("node_modules")
@@ -193,13 +213,13 @@ func serveNode(t *testing.T, redisURL string) string {
 		t.Skipf(how, err)
 	}
 	out := &output{got: make(chan struct{}, 1)}
-	cmd := exec.Command(node, "server.mjs", redisURL, "0")
+	cmd := exec.Command(node, append([]string{"server.mjs"}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return out.find(t, `Express on (\S+)/node`)
+	return out
 }
 
 // browser keeps cookies, follows redirects and allows one session cookie.

@@ -6,7 +6,7 @@ import express from "express";
 import session from "express-session";
 import { createClient } from "redis";
 
-const [url = "redis://localhost:6379", port = 9090] = process.argv.slice(2);
+const [url = "redis://localhost:6379", port = 9093] = process.argv.slice(2);
 const client = createClient({ url });
 client.on("error", (err) => console.error("redis:", err.message));
 await client.connect();
@@ -50,7 +50,10 @@ app.post("/node/signout", (req, res, next) => {
 });
 
 const server = app.listen(Number(port), "localhost", (err) => {
-  if (err) throw err;
+  if (err) {
+    console.error(`${err.message}: start the Go half with another port, such as -node http://localhost:9097; it prints the command for that`);
+    process.exit(1);
+  }
   console.log(`Express on http://localhost:${server.address().port}/node`);
 });
 

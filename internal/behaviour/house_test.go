@@ -19,7 +19,7 @@ import (
 // and nothing else has to be.
 func TestFilesKnowEachOtherOneWay(t *testing.T) {
 	root := filepath.Join("..", "..")
-	dirs := []string{root, filepath.Join(root, "express"), filepath.Join(root, "storetest")}
+	dirs := []string{root, filepath.Join(root, "express"), filepath.Join(root, "storetest"), filepath.Join(root, "sessionstest")}
 	internal, err := filepath.Glob(filepath.Join(root, "internal", "*"))
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +59,8 @@ func TestCirclesAreFound(t *testing.T) {
 func TestRootIsSmall(t *testing.T) {
 	root := filepath.Join("..", "..")
 	sources := sourceFiles(t, root)
-	if n := len(sources); n > 38 {
-		t.Errorf("%d source files in the root, want at most 38", n)
+	if n := len(sources); n > 42 {
+		t.Errorf("%d source files in the root, want at most 42", n)
 	}
 	tests, err := filepath.Glob(filepath.Join(root, "*_test.go"))
 	if err != nil {

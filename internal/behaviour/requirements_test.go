@@ -22,7 +22,7 @@ import (
 
 const (
 	listPath = "docs/requirements.md" // the numbered list
-	wirePath = "docs/from-express.md" // R1 to R17
+	wirePath = "docs/from-express.md" // R1 to R18
 )
 
 // The list of requirements and the tests agree: what the list promises has a

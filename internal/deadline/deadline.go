@@ -16,11 +16,17 @@ type Context struct {
 	context.Context
 	at time.Time
 
-	mu      sync.Mutex
-	timer   context.Context
-	cancel  context.CancelFunc
-	stopped bool
+	mu     sync.Mutex
+	timer  context.Context
+	cancel context.CancelFunc
 }
+
+// stopped is the timer of a Context that was stopped without one.
+var stopped = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // Start makes c a child of parent that ends after d.
 func (c *Context) Start(parent context.Context, d time.Duration) *Context {
@@ -41,9 +47,6 @@ func (c *Context) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.timer == nil {
 		c.timer, c.cancel = context.WithDeadline(c.Context, c.at)
-		if c.stopped {
-			c.cancel()
-		}
 	}
 	return c.timer.Done()
 }
@@ -51,7 +54,7 @@ func (c *Context) Done() <-chan struct{} {
 // Err returns why c is done, nil as long as it is not.
 func (c *Context) Err() error {
 	c.mu.Lock()
-	timer, stopped := c.timer, c.stopped
+	timer := c.timer
 	c.mu.Unlock()
 	switch {
 	case timer != nil:
@@ -60,8 +63,6 @@ func (c *Context) Err() error {
 		return c.Context.Err()
 	case !time.Now().Before(c.at):
 		return context.DeadlineExceeded
-	case stopped:
-		return context.Canceled
 	}
 	return nil
 }
@@ -70,8 +71,10 @@ func (c *Context) Err() error {
 func (c *Context) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = true
-	if c.cancel != nil {
+	switch {
+	case c.cancel != nil:
 		c.cancel()
+	case c.timer == nil:
+		c.timer = stopped
 	}
 }

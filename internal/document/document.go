@@ -79,6 +79,20 @@ func (t *Type) ownerOf(v any) string {
 	return t.Owner(v)
 }
 
+var errOwnerLost = errors.New("what SessionOwner says of T is not what it says of the T that is stored: it must depend on stored fields alone, and in JSON be valid UTF-8")
+
+// CheckOwner fails if T is owned by somebody else, or nobody, once it was stored. Nobody's T is not asked.
+func (t *Type) CheckOwner(d Document) error {
+	if d.Owner == "" {
+		return nil
+	}
+	stored, err := t.DecodeAgain(d)
+	if err == nil && t.ownerOf(stored) != d.Owner {
+		err = fmt.Errorf("sessions: %s: %w", t.Name, errOwnerLost)
+	}
+	return err
+}
+
 // Decode reads a record's payload into a new T. An older version is upgraded; then the Document is the
 // upgraded T, encoded by this build, so that the upgrade alone is no change. Fields that were added to a Defaulted T
 // since are as in like, or if that is empty as SessionDefaults has them. Its errors are *PartError.

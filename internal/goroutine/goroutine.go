@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,11 +23,20 @@ func Current() ID {
 
 // CalledBy tells whether a function is among the callers, of whom it looks at the nearest ones.
 func CalledBy(function string) bool {
+	return called(func(name string) bool { return name == function })
+}
+
+// CalledIn is CalledBy for the functions of all packages whose path begins so.
+func CalledIn(path string) bool {
+	return called(func(name string) bool { return strings.HasPrefix(name, path) })
+}
+
+func called(is func(name string) bool) bool {
 	var pcs [64]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for {
 		frame, more := frames.Next()
-		if frame.Function == function {
+		if is(frame.Function) {
 			return true
 		}
 		if !more {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // MaxDepth is how many arrays and objects may lie inside one another, the outermost one included.
@@ -136,9 +137,15 @@ func Reason(err error) string {
 	switch err := err.(type) {
 	case *json.UnmarshalTypeError:
 		kind, _, _ := strings.Cut(err.Value, " ") // "number 1e400"
-		return fmt.Sprintf("a %s does not fit %s", kind, err.Type)
+		article := "a"
+		if kind == "object" || kind == "array" {
+			article = "an"
+		}
+		return fmt.Sprintf("%s %s does not fit %s", article, kind, err.Type)
 	case *json.SyntaxError:
 		return fmt.Sprintf("not valid at byte %d", err.Offset)
+	case *time.ParseError:
+		return "not a time by RFC 3339"
 	case *json.MarshalerError:
 		return fmt.Sprintf("marshaler of %s: %T", err.Type, err.Err)
 	case *json.UnsupportedTypeError, *json.UnsupportedValueError: // a type, NaN, an infinity or a cycle

@@ -36,6 +36,7 @@ var kinds = map[protocol.NoticeKind]string{
 	protocol.Unavailable: "Unavailable", protocol.Recovered: "Recovered", protocol.Expired: "Expired",
 	protocol.Undecodable: "Undecodable", protocol.TwoSessions: "TwoSessions", protocol.TouchSkipped: "TouchSkipped",
 	protocol.Gone: "Gone", protocol.OutOfTime: "OutOfTime", protocol.ManyUnknown: "ManyUnknown",
+	protocol.Revoked: "Revoked", protocol.Evicted: "Evicted",
 }
 
 func (a *application) Notice(n protocol.Notice) {
@@ -161,6 +162,8 @@ func name(err error) string {
 		{protocol.ErrTooLarge, "ErrTooLarge"},
 		{protocol.ErrNotFound, "ErrNotFound"},
 		{protocol.ErrExists, "ErrExists"},
+		{protocol.ErrOwnerLimit, "ErrOwnerLimit"},
+		{protocol.ErrIncomplete, "ErrIncomplete"},
 		{context.Canceled, "Canceled"},
 	} {
 		if errors.Is(err, e.err) {

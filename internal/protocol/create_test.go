@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
 )
 
@@ -125,7 +126,7 @@ func TestCreate(t *testing.T) {
 		s := fx.session()
 		fx.want("Create", name(s.Create(fx.ctx, record.Record{ID: []byte("id"), Created: time.Now(), Payload: []byte("a")})), "ok")
 		fx.want("token", s.Token, "new")
-		fx.want("Load", name(fx.session().Load(fx.ctx, []string{"new"}, false)), "ok")
+		fx.want("Load", name(fx.session().Load(fx.ctx, []string{"new"}, protocol.AtOnce)), "ok")
 		fx.want("commands", fx.take(), "create here/new, touch here/new")
 	})
 }

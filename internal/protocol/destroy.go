@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/record"
 )
 
 // maxMarks is how many marks Destroy follows for one token. There are more only if a session was renewed more
@@ -22,14 +24,14 @@ func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
 	ended := true
 	// They are deleted first: after an error the session itself must still be there.
 	for _, key := range s.destroyKeys.keys {
-		known, err := s.erase(ctx, key, nil, s.destroyKeys.since)
+		known, err := s.erase(ctx, key, nil, nil, s.destroyKeys.since)
 		if err != nil {
 			return false, err
 		}
 		ended = ended && known
 	}
 	if s.Stored() {
-		known, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix], s.InStoreAt)
+		known, err := s.erase(ctx, s.Key, s.Raw[:s.Record.Prefix], &s.Record, s.InStoreAt)
 		if err != nil {
 			return false, err
 		}
@@ -38,8 +40,11 @@ func (s *Session) Destroy(ctx context.Context) (had bool, err error) {
 	if !ended {
 		return false, ErrGone
 	}
-	return s.Stored() || s.destroyKeys.keys != nil, nil
+	return s.Destroys(), nil
 }
+
+// Destroys tells whether there is anything that Destroy would delete.
+func (s *Session) Destroys() bool { return s.Stored() || s.destroyKeys.keys != nil }
 
 // EndRefused ends the valid sessions that the request carried and could not use, for a user who has just proved
 // who they are: otherwise the browser would send both cookies again, and no sign-in would help. It returns their
@@ -51,7 +56,7 @@ func (s *Session) EndRefused(ctx context.Context) (attrs []any, err error) {
 	ctx, cancel := s.engine.SaveContext(ctx)
 	defer cancel()
 	for _, r := range s.refused {
-		if err := s.eraseRecord(ctx, r.key, r.prefix); err != nil {
+		if err := s.eraseRecord(ctx, r.key, r.prefix, r.record); err != nil {
 			return nil, err
 		}
 		s.destroyKeys.remove(r.key)
@@ -64,23 +69,22 @@ func (s *Session) EndRefused(ctx context.Context) (attrs []any, err error) {
 // RefusedAttrs are the Attrs of the valid sessions that the request carried and could not use.
 func (s *Session) RefusedAttrs() (attrs []any) {
 	for _, r := range s.refused {
-		attrs = append(attrs, r.attrs)
+		attrs = append(attrs, r.record.Attrs)
 	}
 	return attrs
 }
 
 // eraseRecord deletes the record under key, also if it is a newer one, but no mark and nothing that cannot be read.
-func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte) error {
+func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte, rec record.Record) error {
 	for {
-		current, err := s.engine.store.CompareAndDelete(ctx, s.app, key, prefix)
+		current, err := s.remove(ctx, key, prefix, &rec)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return nil
 		case !errors.Is(err, ErrConflict):
 			return err
 		}
-		rec, err := s.engine.Layout.Open(current)
-		if err != nil || rec.IsMark() {
+		if rec, err = s.engine.Layout.Open(current); err != nil || rec.IsMark() {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -92,14 +96,14 @@ func (s *Session) eraseRecord(ctx context.Context, key string, prefix []byte) er
 
 // Discard deletes the record that Create has stored, whose token was given to nobody.
 func (s *Session) Discard(ctx context.Context) error {
-	return s.eraseRecord(ctx, s.Key, s.Raw[:s.Record.Prefix])
+	return s.eraseRecord(ctx, s.Key, s.Raw[:s.Record.Prefix], s.Record)
 }
 
 // erase deletes whatever is under key, also other data than was loaded. If that is a mark, erase goes on with
 // the key that the mark names. Each deletion has a condition, because one without would delete a mark and let
 // the renewed session live. If prefix is nil, erase loads the record first. since is when a session was known
-// to be under key. Without an error, ended tells whether it has ended for certain.
-func (s *Session) erase(ctx context.Context, key string, prefix []byte, since time.Time) (ended bool, err error) {
+// to be under key. Without an error, ended tells whether it has ended for certain. rec is the record that prefix is of.
+func (s *Session) erase(ctx context.Context, key string, prefix []byte, rec *record.Record, since time.Time) (ended bool, err error) {
 	e := s.engine
 	marks := 0
 	for found := false; ; found = true {
@@ -109,7 +113,7 @@ func (s *Session) erase(ctx context.Context, key string, prefix []byte, since ti
 				err = ErrConflict
 			}
 		} else {
-			current, err = e.store.CompareAndDelete(ctx, s.app, key, prefix)
+			current, err = s.remove(ctx, key, prefix, rec)
 		}
 		switch {
 		case err == nil:
@@ -123,15 +127,19 @@ func (s *Session) erase(ctx context.Context, key string, prefix []byte, since ti
 		case ctx.Err() != nil:
 			return false, ErrConflict
 		}
-		rec, err := e.Layout.Open(current)
+		opened, err := e.Layout.Open(current)
+		rec = &opened
 		switch {
+		case errors.Is(err, ErrNotFound): // what is there says that nothing is
+			return s.seenMarkStands(ctx)
 		case err != nil:
+			rec = &record.Record{}
 			prefix = append([]byte{}, current...) // deleted although unreadable; never nil, which would load it again
 		case rec.IsMark() && marks == maxMarks:
 			return false, nil
 		case rec.IsMark():
 			marks++
-			s.noteMark(key, &rec)
+			s.noteMark(key, rec)
 			key, prefix = string(rec.Successor), nil
 		default:
 			prefix = current[:rec.Prefix]

@@ -54,6 +54,10 @@ func TestDestroy(t *testing.T) {
 			name: "K6 what is there is empty", stored: plain, then: []act{puts("old", raw(""))},
 			destroy: "delete old, delete old: had",
 		},
+		{
+			name: "L10 K11 what is there stands for no session", layout: layout{open: standsForNothing}, stored: plain, then: []act{puts("old", raw("nothing"))},
+			destroy: "delete old: had", left: `old="nothing"`,
+		},
 
 		// It was renewed.
 		{
@@ -219,7 +223,7 @@ func TestDestroy(t *testing.T) {
 			if row.tokens == nil {
 				row.tokens = []string{"old"}
 			}
-			fx.want("Load", name(s.Load(fx.ctx, row.tokens, false)), "ok")
+			fx.want("Load", name(s.Load(fx.ctx, row.tokens, protocol.AtOnce)), "ok")
 			fx.take()
 			fx.others(row.then)
 			fx.events = row.happens
@@ -352,7 +356,7 @@ func TestEndRefused(t *testing.T) {
 			if row.tokens == nil {
 				row.tokens = []string{"old", "older"}
 			}
-			fx.want("Load", name(s.Load(fx.ctx, row.tokens, false)), "ok")
+			fx.want("Load", name(s.Load(fx.ctx, row.tokens, protocol.AtOnce)), "ok")
 			fx.take()
 			fx.app.take()
 			fx.others(row.then)
@@ -373,7 +377,7 @@ func TestEndRefused(t *testing.T) {
 	inBubble(t, "L20 a session that has ended gives way to a new one, and Destroy still ends what else the tokens stand for", layout{},
 		map[string]rec{"old": {payload: "a"}, "older": mark("new"), "new": {payload: "c"}}, func(fx *fixture) {
 			s := fx.session()
-			fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, false)), "ok")
+			fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, protocol.AtOnce)), "ok")
 			fx.others([]act{ends})
 			fx.want("Reread", name(s.Reread(fx.ctx)), "ErrGone")
 			fx.want("Create", name(s.Create(fx.ctx, record.Record{ID: fx.engine.NewID(), Created: time.Now(), Payload: []byte("b")})), "ok")

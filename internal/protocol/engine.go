@@ -11,8 +11,11 @@
 //	create.go  Create: a new record under a new token
 //	write.go   Write: another payload in place of the record, in turn with others, repeated on a conflict
 //	renew.go   the part of Write that moves the record to a new token
-//	reread.go  Reread and Touch: load the session's record again
+//	reread.go  Reread, Touch and Look: load the session's record again
 //	destroy.go Destroy: deletes the record, also one that was renewed to another key
+//	watch.go   Watch: tells when a session has ended, for as long as the caller likes; watched.go lists what is watched
+//
+// index.go says where the index of a user's sessions is, and owners.go keeps it while these operations change them.
 package protocol
 
 import (
@@ -20,6 +23,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -30,13 +34,21 @@ import (
 	"github.com/typedsessions/sessions/internal/record"
 )
 
-// Config is what an Engine works with. Every field but IDOf is set.
+// Config is what an Engine works with.
 type Config struct {
 	Store    Store
 	Timeout  time.Duration // of one load, and of one save
 	Layout   Layout
 	Realm    string
 	NewToken func() (string, error)
+	// Owners keeps the indexes of the users' sessions, and Place makes a token of what was drawn for the slot of a
+	// tag. Both are nil where no index is kept.
+	Owners OwnerStore
+	Place  func(drawn, tag string, remembered bool) string
+	// MaxPerOwner is how many sessions a user may have, 0 for any number. With RejectAtLimit a further one is
+	// refused; otherwise the oldest one ends.
+	MaxPerOwner   int
+	RejectAtLimit bool
 	// Process is the name of this process in the names of writes: no other process has it.
 	Process string
 	// IDOf returns the ID of a session by its key; it is nil where records have IDs of their own.
@@ -45,23 +57,42 @@ type Config struct {
 	Remember record.Timeouts // of remembered sessions
 	Version  int             // of the records that this build writes; higher ones are not read
 	MaxSize  int             // of a record in bytes
+	// OnUnreadable says what becomes of a request with a record that cannot be read.
+	OnUnreadable UnreadablePolicy
 	// Unreadable makes the error for a record that cannot be read, because of the named part.
 	Unreadable func(id []byte, part string, err error) error
+	// WatchInterval is how often watched sessions are looked at, and OwnerOf whose T a record holds.
+	WatchInterval time.Duration
+	OwnerOf       func(rec record.Record) string
 }
 
-// An Engine runs the protocol for all sessions of a Manager. It is safe for concurrent use. Timeout and IDOf
-// may be set before the first use. The embedded Store is not called directly, but through the monitoredStore.
+// An UnreadablePolicy has the values of sessions.UndecodablePolicy, which documents them. Its zero value is
+// UnreadableFresh.
+type UnreadablePolicy int
+
+// The policies.
+const (
+	_ UnreadablePolicy = iota
+	UnreadableFresh
+	UnreadableReadOnly
+	UnreadableFail
+)
+
+// An Engine runs the protocol for all sessions of a Manager. It is safe for concurrent use. The embedded Store and
+// Owners are not called directly, but through the monitoredStore.
 type Engine struct {
 	Config
 	store      monitoredStore
 	queue      queue.Queue
 	unknown    unknownTokens
+	listed     recentlyListed
+	watches    watchList
 	writeCount atomic.Uint64 // for names of writes
 }
 
 // New returns an Engine.
 func New(cfg Config) *Engine {
-	return &Engine{Config: cfg, store: monitoredStore{store: cfg.Store}}
+	return &Engine{Config: cfg, store: monitoredStore{store: cfg.Store, owners: cfg.Owners}, listed: recentlyListed{seed: maphash.MakeSeed()}}
 }
 
 // Timeouts returns the timeouts of the record's class.
@@ -87,10 +118,13 @@ func (e *Engine) SaveContext(ctx context.Context) (context.Context, context.Canc
 }
 
 // openRecord reads what stands before the payload. The checks that trust the record least come first. Except
-// for [ErrNewerVersion] an error is what Unreadable has made of it.
+// for [ErrNewerVersion], and for [ErrNotFound] itself where the bytes say that nothing is stored, an error is what
+// Unreadable has made of it.
 func (e *Engine) openRecord(raw []byte) (record.Record, error) {
 	rec, err := e.Layout.Open(raw)
 	switch {
+	case errors.Is(err, ErrNotFound):
+		return record.Record{}, ErrNotFound
 	case err != nil:
 		rec = record.Record{ID: rec.ID} // nothing is decided by an incomplete header
 		return rec, e.Unreadable(rec.ID, "header", err)

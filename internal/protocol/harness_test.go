@@ -31,6 +31,14 @@ type layout struct {
 	open      func(stored []byte) error
 }
 
+// standsForNothing is an open of a Layout whose format has words for no session.
+func standsForNothing(stored []byte) error {
+	if string(stored) == "nothing" {
+		return fmt.Errorf("the layout says: %w", protocol.ErrNotFound)
+	}
+	return nil
+}
+
 var errForeign = errors.New("not a record")
 
 func (layout) Mint(drawn string, remembered bool) string {
@@ -68,9 +76,11 @@ func (l layout) Open(stored []byte) (r record.Record, err error) {
 	if !ok || len(parts) != 4 {
 		return r, errForeign
 	}
-	created, _ := strconv.ParseInt(string(parts[0]), 10, 64)
+	if created, err := strconv.ParseInt(string(parts[0]), 10, 64); err == nil { // otherwise it has none
+		r.Created = time.UnixMilli(created)
+	}
 	r.Idle, _ = time.ParseDuration(string(parts[1]))
-	r.Created, r.Remembered, r.Payload, r.Prefix = time.UnixMilli(created), string(parts[2]) == "true", parts[3], len(stored)
+	r.Remembered, r.Payload, r.Prefix = string(parts[2]) == "true", parts[3], len(stored)
 	r.Attrs = "attributes"
 	return r, nil
 }
@@ -190,7 +200,7 @@ func (fx *fixture) loaded() *protocol.Session {
 	happens := fx.events
 	fx.events = nil
 	s := fx.session()
-	if err := s.Load(fx.ctx, []string{"old"}, false); err != nil || !s.Stored() {
+	if err := s.Load(fx.ctx, []string{"old"}, protocol.AtOnce); err != nil || !s.Stored() {
 		fx.t.Fatalf("Load: %v, stored %t", err, s.Stored())
 	}
 	fx.take()
@@ -235,7 +245,7 @@ func (fx *fixture) elsewhere(process, token string, do func(s *protocol.Session)
 	}
 	s := &protocol.Session{}
 	s.Init(e, &application{})
-	if err := s.Load(context.Background(), []string{token}, true); err != nil {
+	if err := s.Load(context.Background(), []string{token}, protocol.Never); err != nil {
 		fx.t.Fatalf("%s loads: %v", process, err)
 	}
 	if err := do(s); err != nil {
@@ -300,4 +310,11 @@ func (fx *fixture) destroy(s *protocol.Session) string {
 		return "none"
 	}
 	return commands + ": nothing"
+}
+
+func when(passive bool) protocol.When {
+	if passive {
+		return protocol.Never
+	}
+	return protocol.AtOnce
 }

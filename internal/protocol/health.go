@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/record"
 )
 
 // A monitoredStore notes when the store ceases to answer and when it answers again, and makes a timeout the
@@ -17,8 +19,9 @@ import (
 // key of another type, so one answer ends nothing: an outage has ended when its cause has not come for quietTime
 // and then a call is answered. Otherwise each such key would begin and end an outage with each request.
 type monitoredStore struct {
-	store Store
-	open  atomic.Int32 // the number of outages, so that a store that answers needs no lock
+	store  Store
+	owners OwnerStore   // nil where no index is kept
+	open   atomic.Int32 // the number of outages, so that a store that answers needs no lock
 
 	mu      sync.Mutex
 	outages map[string]*outage // by cause
@@ -66,6 +69,38 @@ func (m *monitoredStore) CompareAndDelete(ctx context.Context, app Application, 
 
 func (m *monitoredStore) Delete(ctx context.Context, app Application, key string) error {
 	return m.noteAnswer(app, deleting, m.store.Delete(ctx, key))
+}
+
+func (m *monitoredStore) LoadMany(ctx context.Context, app Application, keys []string, first int) ([][]byte, []time.Duration, error) {
+	data, left, err := m.owners.LoadMany(ctx, keys, first)
+	return data, left, m.noteAnswer(app, reading, err)
+}
+
+func (m *monitoredStore) Members(ctx context.Context, app Application, index string) ([]string, error) {
+	members, err := m.owners.Members(ctx, index)
+	return members, m.noteAnswer(app, reading, err)
+}
+
+func (m *monitoredStore) Place(ctx context.Context, app Application, p record.Placement) (record.Placed, error) {
+	kind := storing
+	if p.New == "" && p.OldData == nil {
+		kind = deleting
+	}
+	placed, err := m.owners.Place(ctx, p)
+	return placed, m.noteAnswer(app, kind, err)
+}
+
+func (m *monitoredStore) Relist(ctx context.Context, app Application, index, key string, prefix []byte, member string, created time.Time, ttl time.Duration) error {
+	return m.noteAnswer(app, storing, m.owners.Relist(ctx, index, key, prefix, member, created, ttl))
+}
+
+func (m *monitoredStore) Revoke(ctx context.Context, app Application, index string, at time.Time, ttl time.Duration) error {
+	return m.noteAnswer(app, storing, m.owners.Revoke(ctx, index, at, ttl))
+}
+
+func (m *monitoredStore) End(ctx context.Context, app Application, index string, members, keys []string) ([]string, error) {
+	ended, err := m.owners.End(ctx, index, members, keys)
+	return ended, m.noteAnswer(app, deleting, err)
 }
 
 // noteAnswer notes what a call has returned, and returns the error for the caller.

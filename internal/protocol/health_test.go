@@ -173,7 +173,7 @@ func TestHealth(t *testing.T) {
 					for range 20 {
 						s := &protocol.Session{}
 						s.Init(p.engine, &p.app)
-						all.Go(func() { _ = s.Load(context.Background(), []string{"old"}, false) })
+						all.Go(func() { _ = s.Load(context.Background(), []string{"old"}, protocol.AtOnce) })
 					}
 					all.Wait()
 					if got := strings.Count(p.app.take(), want); got != 1 {
@@ -228,7 +228,7 @@ func TestUnknownTokens(t *testing.T) {
 					for range n {
 						s := &protocol.Session{}
 						s.Init(p.engine, &p.app)
-						if err := s.Load(context.Background(), []string{"old"}, false); err != nil {
+						if err := s.Load(context.Background(), []string{"old"}, protocol.AtOnce); err != nil {
 							t.Fatal(err)
 						}
 					}

@@ -16,6 +16,8 @@ var (
 	ErrNewerVersion = errors.New("sessions: record written by a newer version")
 	ErrConflict     = errors.New("sessions: conflicting write")
 	ErrGone         = errors.New("sessions: session has ended")
+	ErrOwnerLimit   = errors.New("sessions: the user has as many sessions as Config.MaxPerOwner allows")
+	ErrIncomplete   = errors.New("sessions: the index had lost this session, so the list may lack others of the user")
 	ErrTooLarge     = errors.New("sessions: session too large")
 	ErrNotFound     = errors.New("sessions: key not found")
 	ErrExists       = errors.New("sessions: key exists")
@@ -27,6 +29,16 @@ type Store interface {
 	Create(ctx context.Context, key string, data []byte, ttl time.Duration) error
 	CompareAndSwap(ctx context.Context, key string, prefix, data []byte, ttl time.Duration) (current []byte, err error)
 	Delete(ctx context.Context, key string) error
+}
+
+// OwnerStore has the methods of sessions.OwnerStore, which documents them, and not those of Store.
+type OwnerStore interface {
+	LoadMany(ctx context.Context, keys []string, first int) (data [][]byte, left []time.Duration, err error)
+	Members(ctx context.Context, index string) (members []string, err error)
+	Place(ctx context.Context, p record.Placement) (record.Placed, error)
+	Relist(ctx context.Context, index, key string, prefix []byte, member string, created time.Time, ttl time.Duration) error
+	Revoke(ctx context.Context, index string, at time.Time, ttl time.Duration) error
+	End(ctx context.Context, index string, members, keys []string) (ended []string, err error)
 }
 
 // Layout has the methods of sessions.Layout, which documents them.
@@ -87,4 +99,6 @@ const (
 	Gone         // the session has ended elsewhere
 	OutOfTime    // others kept writing until the time was up
 	ManyUnknown  // within a minute many tokens were found nowhere
+	Revoked      // a session was ended by another one of its user's, or for its user
+	Evicted      // a session was ended because its user has begun too many
 )

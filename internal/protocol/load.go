@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -13,10 +14,21 @@ import (
 // MaxCandidates is how many tokens of one request are tried.
 const MaxCandidates = 4
 
+// A When says when a load restarts the idle timeout.
+type When int
+
+const (
+	AtOnce When = iota
+	// AtLook leaves that to [Session.Look] if the token does not say by which timeout, and more than half of it is
+	// left. The load has to ask the record for it, so the touch is a second command and may as well come later.
+	AtLook
+	Never // the load is passive
+)
+
 // Load finds the session of the first valid token. An unknown token is not accepted as a new session's, and
-// its cookie is not cleared. Two tokens that stand for two valid sessions give neither. A passive load does
-// not restart the idle timeout.
-func (s *Session) Load(parent context.Context, tokens []string, passive bool) error {
+// its cookie is not cleared. Two tokens that stand for two valid sessions give neither. Where a record that cannot
+// be read lets nothing be stored, it may be a valid session too, so it gives none either.
+func (s *Session) Load(parent context.Context, tokens []string, when When) error {
 	var candidates [MaxCandidates]string
 	n := 0
 	for i, token := range tokens[:min(len(tokens), MaxCandidates)] {
@@ -28,6 +40,7 @@ func (s *Session) Load(parent context.Context, tokens []string, passive bool) er
 	if n == 0 {
 		return nil
 	}
+	s.Asked = true
 	ctx := s.loadContext.Start(parent, s.engine.Timeout)
 	defer ctx.Stop()
 	token := candidates[0]
@@ -37,16 +50,17 @@ func (s *Session) Load(parent context.Context, tokens []string, passive bool) er
 			return err
 		}
 	}
-	return s.loadToken(ctx, token, passive)
+	return s.loadToken(ctx, token, when)
 }
 
-// onlyValid returns the one token that may stand for a valid session, empty if two do. It touches nothing: a
-// session that is refused must not live on by being refused again and again.
+// onlyValid returns the one token that may stand for a valid session, empty if two do, or if there is one that the
+// request must not use. It touches nothing: a session that is refused must not live on by being refused again and
+// again.
 func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string, err error) {
 	e := s.engine
 	var valid []refused
 	for i, t := range tokens {
-		if i == len(tokens)-1 && len(valid) == 0 {
+		if i == len(tokens)-1 && len(valid) == 0 && s.Unreadable == nil {
 			return t, nil // there is no second one that it could differ from
 		}
 		key := e.Layout.Key(e.Realm, t)
@@ -63,13 +77,15 @@ func (s *Session) onlyValid(ctx context.Context, tokens []string) (token string,
 		}
 		if ok {
 			token = t
-			valid = append(valid, refused{key, raw[:rec.Prefix], rec.Attrs})
+			valid = append(valid, refused{key, raw[:rec.Prefix], rec})
 		}
 	}
-	if len(valid) < 2 {
+	if len(valid) < 2 && s.Unreadable == nil {
 		return token, nil
 	}
-	s.app.Notice(Notice{Kind: TwoSessions})
+	if len(valid) >= 2 {
+		s.app.Notice(Notice{Kind: TwoSessions})
+	}
 	for _, r := range valid {
 		s.destroyKeys.add(r.key, time.Now())
 	}
@@ -86,16 +102,16 @@ func (s *Session) noteUnknown() {
 
 // loadToken loads the record of one token and makes it the Session's. Whatever is wrong with the record
 // itself is reported and means that nothing was found. If the token does not say by which timeout to touch,
-// the record is touched by the timeout found in it.
-func (s *Session) loadToken(ctx context.Context, token string, passive bool) error {
+// the record is touched by the timeout found in it. That never shortens an expiry.
+func (s *Session) loadToken(ctx context.Context, token string, when When) error {
 	e := s.engine
 	remembered, known, _ := e.Layout.Parse(token)
-	touched := known || passive
 	// The touch is the idle timeout alone; the Lifetime is checked when the record is opened.
 	touch := e.Timeouts(remembered).Idle
-	if passive || !known {
+	if when == Never || !known {
 		touch = 0
 	}
+	lookDue := false
 	key := e.Layout.Key(e.Realm, token)
 	var (
 		raw   []byte
@@ -119,13 +135,19 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 			}
 			raw = current
 		}
-		if touched || e.idle(&rec) == 0 || try == 3 {
+		if known || when == Never || e.idle(&rec) == 0 || try == 3 {
 			break
 		}
 		if try == 1 {
 			first = time.Now()
 		}
 		ttl := e.Timeouts(rec.Remembered).TTL(&rec, first)
+		if try == 1 {
+			lookDue = when == AtLook
+			if ttl < left || lookDue && left >= ttl/2 {
+				break
+			}
+		}
 		if ttl == touch {
 			break
 		}
@@ -134,10 +156,18 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 	if touch > 0 && left != touch {
 		s.app.Notice(Notice{Kind: TouchSkipped})
 	}
+	if err := s.relist(ctx, key, Found{Raw: raw, Record: rec}, cmp.Or(max(left, 0), e.TTL(&rec))); err != nil {
+		return nil // it has ended
+	}
 	s.Token, s.Key = token, key
+	s.Touched = when != Never && !(touch > 0 && left != touch)
+	if left <= 0 { // the store does not say: then at most that
+		left = e.TTL(&rec)
+	}
 	s.app.Adopt()
 	s.Adopt(&Found{Raw: raw, Record: rec}, left)
-	if idle := e.idle(&rec); left != touch && idle > left {
+	s.byRecord, s.lookDue = !known, lookDue
+	if idle := e.idle(&rec); left != touch && idle > left && !lookDue {
 		s.LastSeen = s.LastSeen.Add(left - idle)
 	}
 	return nil
@@ -149,6 +179,9 @@ func (s *Session) loadToken(ctx context.Context, token string, passive bool) err
 func (s *Session) read(ctx context.Context, key string, raw []byte, touched bool) (rec record.Record, valid bool, err error) {
 	e := s.engine
 	rec, err = e.openRecord(raw)
+	if errors.Is(err, ErrNotFound) {
+		return rec, false, nil
+	}
 	dated := !rec.Created.IsZero() // or the header could not be read, and nothing is known yet
 	switch {
 	case dated && e.timeIsUp(&rec):
@@ -197,7 +230,7 @@ func (e *Engine) timeIsUp(rec *record.Record) bool {
 // alive.
 func (s *Session) expire(ctx context.Context, key string, raw []byte, rec record.Record) {
 	s.engine.setIDFromKey(&rec, key)
-	if _, err := s.engine.store.CompareAndDelete(ctx, s.app, key, raw[:rec.Prefix]); err == nil && !rec.IsMark() {
+	if _, err := s.remove(ctx, key, raw[:rec.Prefix], &rec); err == nil && !rec.IsMark() {
 		s.noticeRecord(Expired, rec, nil)
 	}
 }
@@ -210,19 +243,20 @@ func unlessMissing(err error) error {
 	return err
 }
 
-// unreadable reports a record that cannot be read and leaves it to Destroy. It is no error for the visitor,
-// unless a newer build wrote the record.
+// unreadable reports a record that cannot be read and leaves it to Destroy. It is an error for the visitor if a newer
+// build wrote the record, or if the policy says so.
 func (s *Session) unreadable(rec record.Record, key string, err error) error {
 	if rec.Version > s.engine.Version && errors.Is(err, ErrNewerVersion) {
 		return err
 	}
 	s.noticeRecord(Undecodable, rec, err)
+	switch s.engine.OnUnreadable {
+	case UnreadableFail:
+		return err
+	case UnreadableReadOnly:
+		s.Unreadable = err
+	}
 	s.destroyKeys.add(key, time.Now())
 	s.Record.Attrs = rec.Attrs // by them the Transport takes back what the client has, after a Destroy
 	return nil
-}
-
-// noticeRecord gives notice of a record that is not the Session's.
-func (s *Session) noticeRecord(kind NoticeKind, rec record.Record, err error) {
-	s.app.Notice(Notice{Kind: kind, Record: &rec, Err: err})
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/typedsessions/sessions/internal/protocol"
 )
 
 func TestLoad(t *testing.T) {
 	foreign, unknown := layout{foreign: true, classless: true}, layout{classless: true}
+	empty := layout{open: standsForNothing}
+	const readOnly, fail = protocol.UnreadableReadOnly, protocol.UnreadableFail
 	for _, row := range []struct {
 		name     string
 		layout   layout
@@ -15,10 +19,12 @@ func TestLoad(t *testing.T) {
 		tokens   []string // old, if there are none
 		passive  bool
 		readOnly bool
+		policy   protocol.UnreadablePolicy
 		happens  events
 
 		found    string // the token and what the application has adopted
 		err      string // ok, if it is empty
+		blocked  string // Unreadable, if the row says so
 		commands string
 		notices  string
 		destroy  string // what a Destroy sends, and its result
@@ -45,6 +51,10 @@ func TestLoad(t *testing.T) {
 		{
 			name: "L6 L17 past its Lifetime", stored: map[string]rec{"old": {payload: "a", age: lifetime}},
 			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "L17 when it began is not known", layout: layout{foreign: true}, stored: map[string]rec{"old": raw("- 0s false a.")},
+			commands: "touch old, delete old", notices: "Expired OLD", destroy: "none",
 		},
 		{
 			name: "L17 past its Lifetime, and it would not decode", stored: map[string]rec{"old": {payload: "?", age: lifetime}},
@@ -124,6 +134,66 @@ func TestLoad(t *testing.T) {
 		{
 			name: "K7 too large", stored: map[string]rec{"old": {payload: large}},
 			commands: "touch old", notices: "Undecodable id: unreadable  ErrTooLarge", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K11 the header cannot be read, and the load fails", policy: fail, stored: map[string]rec{"old": raw("{}")},
+			err: "unreadable header", commands: "touch old", notices: "Undecodable : unreadable header", destroy: "none", left: `old="{}"`,
+		},
+		{
+			name: "K11 the payload cannot be decoded, and the load fails", policy: fail, stored: map[string]rec{"old": {payload: "?"}},
+			err: "cannot decode", commands: "touch old", notices: "Undecodable id: cannot decode", destroy: "none", left: "old=?",
+		},
+		{
+			name: "K7 K11 too large, and the load fails", policy: fail, stored: map[string]rec{"old": {payload: large}},
+			err: "unreadable  ErrTooLarge", commands: "touch old", notices: "Undecodable id: unreadable  ErrTooLarge", destroy: "none", left: "old=large",
+		},
+		{
+			name: "K11 the header cannot be read, and nothing may be stored", policy: readOnly, stored: map[string]rec{"old": raw("{}")},
+			blocked: "unreadable header", commands: "touch old", notices: "Undecodable : unreadable header", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K11 the payload cannot be decoded, and nothing may be stored", policy: readOnly, stored: map[string]rec{"old": {payload: "?"}},
+			blocked: "cannot decode", commands: "touch old", notices: "Undecodable id: cannot decode", destroy: "load old, delete old: had",
+		},
+		{
+			name: "K11 what is written between the two loads cannot be decoded, and the load fails", policy: fail, layout: unknown, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(saves("?"))},
+			err: "cannot decode", commands: "load old, touch old", notices: "Undecodable id: cannot decode", destroy: "none", left: "old=a?",
+		},
+		{
+			name: "L17 K11 past its Lifetime, and it would not decode", policy: fail, stored: map[string]rec{"old": {payload: "?", age: lifetime}},
+			commands: "touch old, delete old", notices: "Expired id", destroy: "none",
+		},
+		{
+			name: "K11 the first of two cannot be read, and the load fails", policy: fail, tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "?"}, "older": {payload: "a"}},
+			err: "cannot decode", commands: "load old", notices: "Undecodable id: cannot decode", destroy: "none", left: "old=? older=a",
+		},
+		{
+			name: "K11 the second of two cannot be read, and the load fails", policy: fail, tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "?"}},
+			err: "cannot decode", commands: "load old, load older", notices: "Undecodable id: cannot decode", destroy: "none", left: "old=a older=?",
+		},
+		{
+			name: "T4 K11 the first of two cannot be read, and nothing may be stored", policy: readOnly, tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "?"}, "older": {payload: "a"}},
+			blocked: "cannot decode", commands: "load old, load older", notices: "Undecodable id: cannot decode", destroy: "load old, delete old, load older, delete older: had",
+		},
+		{
+			name: "T4 K11 the second of two cannot be read, and nothing may be stored", policy: readOnly, tokens: []string{"old", "older"}, stored: map[string]rec{"old": {payload: "a"}, "older": {payload: "?"}},
+			blocked: "cannot decode", commands: "load old, load older", notices: "Undecodable id: cannot decode", destroy: "load older, delete older, load old, delete old: had",
+		},
+		{
+			name: "T4 K11 one of three cannot be read, and nothing may be stored", policy: readOnly, tokens: []string{"old", "oldest", "older"}, stored: map[string]rec{"old": {payload: "a"}, "oldest": {payload: "?"}, "older": {payload: "b"}},
+			blocked: "cannot decode", commands: "load old, load oldest, load older", notices: "Undecodable id: cannot decode, TwoSessions", destroy: "load oldest, delete oldest, load old, delete old, load older, delete older: had",
+		},
+		{
+			name: "K11 F15 what stands for no session, and the load would fail", policy: fail, layout: empty, stored: map[string]rec{"old": raw("nothing")},
+			commands: "touch old", destroy: "none", left: `old="nothing"`,
+		},
+		{
+			name: "T4 K11 what stands for no session before a valid one", policy: readOnly, layout: empty, tokens: []string{"old", "older"}, stored: map[string]rec{"old": raw("nothing"), "older": {payload: "a"}},
+			found: "older a", commands: "load old, touch older", destroy: "delete older: had", left: `old="nothing"`,
+		},
+		{
+			name: "C6 K11 what stands for no session is written between the two loads", policy: readOnly, layout: layout{foreign: true, classless: true, open: standsForNothing}, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(puts("old", raw("nothing")))},
+			commands: "load old, touch old", destroy: "none", left: `old="nothing"`,
 		},
 		{
 			name: "K4 of a newer version", stored: map[string]rec{"old": {payload: "a", version: 2}},
@@ -220,7 +290,7 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			name: "L6 its Lifetime ends before", layout: unknown, stored: map[string]rec{"old": {payload: "a", age: lifetime - time.Minute}},
-			found: "old a", commands: "load old, touch old 59.999s", destroy: "delete old: had",
+			found: "old a", commands: "load old", destroy: "delete old: had",
 		},
 		{
 			name: "it is written between the two loads", layout: foreign, stored: map[string]rec{"old": {payload: "a"}}, happens: events{"touch old": before(saves("b"))},
@@ -283,6 +353,7 @@ func TestLoad(t *testing.T) {
 	} {
 		inBubble(t, row.name, row.layout, row.stored, func(fx *fixture) {
 			fx.events, fx.readOnly = row.happens, row.readOnly
+			fx.engine.OnUnreadable = row.policy
 			if row.layout.foreign {
 				fx.engine.IDOf = func(string) string { return "OLD" }
 			}
@@ -290,7 +361,7 @@ func TestLoad(t *testing.T) {
 				row.tokens = []string{"old"}
 			}
 			s := fx.session()
-			err := s.Load(fx.ctx, row.tokens, row.passive)
+			err := s.Load(fx.ctx, row.tokens, when(row.passive))
 			found := ""
 			if s.Stored() {
 				found = s.Token + " " + fx.app.adopted
@@ -301,10 +372,16 @@ func TestLoad(t *testing.T) {
 				row.err = "ok"
 			}
 			fx.want("Load", name(err), row.err)
+			if row.blocked != "" || s.Unreadable != nil {
+				fx.want("Unreadable", name(s.Unreadable), row.blocked)
+			}
 			fx.want("commands", fx.take(), row.commands)
 			fx.want("notices", fx.app.take(), row.notices)
 			fx.end()
 			fx.want("Destroy", fx.destroy(s), row.destroy)
+			if s.Reset(); s.Unreadable != nil {
+				fx.t.Errorf("it is as new, and %v", s.Unreadable)
+			}
 			fx.want("left", fx.memory.String(), row.left)
 		})
 	}
@@ -312,14 +389,14 @@ func TestLoad(t *testing.T) {
 	inBubble(t, "C4 what is renewed between the two loads of a class that is not known is not found", unknown, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 		fx.events = events{"touch old": before(renews("old", "theirs"))}
 		s := fx.session()
-		if err := s.Load(fx.ctx, []string{"old"}, false); err != nil || s.Stored() {
+		if err := s.Load(fx.ctx, []string{"old"}, protocol.AtOnce); err != nil || s.Stored() {
 			fx.t.Errorf("%v, stored %t", err, s.Stored())
 		}
 	})
 	inBubble(t, "F1 a request that was cancelled", layout{}, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 		ctx, cancel := context.WithCancel(fx.ctx)
 		cancel()
-		fx.want("Load", name(fx.session().Load(ctx, []string{"old"}, false)), "Canceled")
+		fx.want("Load", name(fx.session().Load(ctx, []string{"old"}, protocol.AtOnce)), "Canceled")
 		fx.want("notices", fx.app.take(), "")
 	})
 }

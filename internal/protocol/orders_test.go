@@ -159,7 +159,7 @@ func (w *walk) run(verbs []string, processes []int) {
 
 func (r *request) play(ctx context.Context) {
 	defer r.ended.Store(true)
-	_ = r.s.Load(ctx, []string{"old"}, false) // it has no faults
+	_ = r.s.Load(ctx, []string{"old"}, protocol.AtOnce) // it has no faults
 	for i, verb := range r.verbs {
 		switch {
 		case verb == "destroy":

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
 )
 
@@ -60,7 +61,7 @@ func TestReread(t *testing.T) {
 		},
 		{
 			name: "C4 C19 renewed, and the deadline of the mark cannot be restored", then: []act{renews("old", "theirs")}, happens: events{"touch old 9.999s": notApplied},
-			reread: "ErrGone", commands: "touch old, touch old 9.999s", notices: "Gone, Unavailable first", left: "old>theirs theirs=a",
+			reread: "ErrGone", commands: "touch old, touch old 9.999s", notices: "Unavailable first, Gone", left: "old>theirs theirs=a",
 		},
 		{
 			name: "C4 C19 there is a mark whose time is up", then: []act{puts("old", rec{successor: "theirs", age: markTTL})}, reread: "ErrGone", commands: "touch old, touch old 1ms", notices: "Gone", left: "old>theirs",
@@ -72,6 +73,7 @@ func TestReread(t *testing.T) {
 		},
 		{name: "K6 it cannot be read", then: []act{puts("old", raw("x"))}, reread: "unreadable header", commands: "touch old", left: `old="x"`},
 		{name: "K6 it cannot be decoded", then: []act{saves("?")}, reread: "cannot decode", commands: "touch old", left: "old=a?"},
+		{name: "C1 K11 what is there stands for no session", then: []act{puts("old", raw("nothing"))}, reread: "ErrGone", commands: "touch old", notices: "Gone", left: `old="nothing"`},
 		{name: "K4 it is of a newer version", then: []act{puts("old", rec{payload: "x", version: 2})}, reread: "ErrNewerVersion", commands: "touch old", left: "old=x"},
 		{name: "F1 the store does not answer", happens: events{"touch old": notApplied}, reread: "ErrUnavailable", commands: "touch old", notices: "Unavailable first", left: "old=a"},
 	} {
@@ -85,7 +87,7 @@ func TestReread(t *testing.T) {
 			row.touch = row.reread
 		}
 		for verb, want := range map[string]string{"Reread": row.reread, "Touch": row.touch} {
-			inBubble(t, row.name+", "+verb, layout{}, map[string]rec{"old": row.stored}, func(fx *fixture) {
+			inBubble(t, row.name+", "+verb, layout{open: standsForNothing}, map[string]rec{"old": row.stored}, func(fx *fixture) {
 				s := fx.loaded()
 				fx.others(row.then)
 				fx.events, fx.readOnly = maps.Clone(row.happens), row.readOnly
@@ -151,7 +153,7 @@ func TestTimes(t *testing.T) {
 			fx.readOnly = row.readOnly
 			if row.touch {
 				_ = s.Touch(fx.ctx)
-			} else if err := s.Load(fx.ctx, []string{"old"}, row.passive); err != nil {
+			} else if err := s.Load(fx.ctx, []string{"old"}, when(row.passive)); err != nil {
 				fx.t.Fatal(err)
 			}
 			if seen, expires := time.Since(s.LastSeen), time.Until(s.Expires); seen != row.seen || expires != row.expires {
@@ -165,7 +167,7 @@ func TestTimes(t *testing.T) {
 			inBubble(t, class, l, map[string]rec{"old": {payload: "a"}}, func(fx *fixture) {
 				fx.engine.Plain = record.Timeouts{Lifetime: lifetime}
 				s := fx.session()
-				fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
+				fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, protocol.AtOnce)), "ok")
 				fx.want("Reread", name(s.Reread(fx.ctx)), "ok")
 				fx.want("Touch", name(s.Touch(fx.ctx)), "ok")
 				fx.want("commands", fx.take(), "load old, load old, load old")
@@ -180,7 +182,7 @@ func TestSession(t *testing.T) {
 	inBubble(t, "C14 a token that was renewed is over, and so is nothing else", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(fx *fixture) {
 		for tokens, want := range map[string]bool{"unknown": false, "old": false, "older": true, "older old": false} {
 			s := fx.session()
-			fx.want("Load", name(s.Load(fx.ctx, strings.Fields(tokens), false)), "ok")
+			fx.want("Load", name(s.Load(fx.ctx, strings.Fields(tokens), protocol.AtOnce)), "ok")
 			if s.HasEnded() != want {
 				fx.t.Errorf("%s: has ended %t, want %t", tokens, s.HasEnded(), want)
 			}
@@ -189,7 +191,7 @@ func TestSession(t *testing.T) {
 	inBubble(t, "C14 a mark is as old as the renewal, not as the session", layout{}, map[string]rec{"old": {payload: "a", age: time.Hour}}, func(fx *fixture) {
 		renews("old", "theirs")(fx)
 		s := fx.session()
-		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
+		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, protocol.AtOnce)), "ok")
 		if !s.HasEnded() {
 			fx.t.Error("it is not over")
 		}
@@ -205,7 +207,7 @@ func TestSession(t *testing.T) {
 	})
 	inBubble(t, "K6 what cannot be read leaves its attributes, by which a cookie is taken back", layout{foreign: true}, map[string]rec{"old": {payload: "?"}}, func(fx *fixture) {
 		s := fx.session()
-		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, false)), "ok")
+		fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, protocol.AtOnce)), "ok")
 		if s.Stored() || s.Record.Attrs != "attributes" {
 			fx.t.Errorf("stored %t, attributes %v", s.Stored(), s.Record.Attrs)
 		}
@@ -219,16 +221,21 @@ func TestSession(t *testing.T) {
 		if !s.HasEnded() {
 			fx.t.Error("it is not over")
 		}
+		// So is that of the next one.
+		fx.want("Create", name(s.Create(fx.ctx, record.Record{ID: []byte("id"), Created: time.Now()})), "ok")
+		expires(s.Key)(fx)
+		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
+		fx.want("notices", fx.app.take(), "Gone")
 	})
 	inBubble(t, "L11 what is forgotten is as new", layout{}, map[string]rec{"old": {payload: "a"}, "older": mark("new")}, func(fx *fixture) {
 		s := fx.session()
-		fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, false)), "ok")
+		fx.want("Load", name(s.Load(fx.ctx, []string{"older", "old"}, protocol.AtOnce)), "ok")
 		ends(fx)
 		fx.want("Touch", name(s.Touch(fx.ctx)), "ErrGone")
 		id := string(s.ID())
 		s.Reset()
 		fx.take()
-		if s.Stored() || s.HasEnded() || s.Token != "" || !s.InStoreAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
+		if s.Stored() || s.HasEnded() || s.Token != "" || s.Touched || !s.InStoreAt.IsZero() || !s.LastSeen.IsZero() || !s.Expires.IsZero() || string(s.ID()) == id {
 			fx.t.Errorf("it is %+v", s)
 		}
 		fx.want("Destroy", fx.destroy(s), "none")

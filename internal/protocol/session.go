@@ -25,12 +25,22 @@ type Session struct {
 
 	// What is known of its time. All three are zero if nothing is stored.
 	InStoreAt time.Time // when the record was in the store for certain
-	LastSeen  time.Time // the last touch or write
+	LastSeen  time.Time // the last touch or write, or the load if a look is to touch it
 	Expires   time.Time // when the store will forget it
+	Touched   bool      // its idle timeout was restarted: since BeginLook, if that has been called
+
+	byRecord bool // its token does not say by which timeout it is touched: the record does
+	lookDue  bool // the load has left the touch to a look
+	Asked    bool // a load has asked the store
 
 	// What has happened to it elsewhere.
 	Gone             bool // it has ended; Key may be set all the same
+	endNoted         bool // the application has notice of that
 	RenewedElsewhere bool // a token of the request was renewed by another request, at most markTTL ago
+
+	// Unreadable is why the record that the request came with cannot be read. It is set only under
+	// UnreadableReadOnly: nothing may be stored then, because its cookie would replace that record's.
+	Unreadable error
 
 	seenMarks   []seenMark // in this order
 	destroyKeys destroyKeys
@@ -81,34 +91,62 @@ func (s *Session) Adopt(f *Found, left time.Duration) {
 func (s *Session) Reset() {
 	s.Token, s.Key, s.Raw, s.Record = "", "", nil, record.Record{}
 	s.InStoreAt, s.LastSeen, s.Expires = time.Time{}, time.Time{}, time.Time{}
-	s.Gone, s.RenewedElsewhere, s.seenMarks, s.destroyKeys, s.refused = false, false, nil, destroyKeys{}, nil
+	s.Touched, s.byRecord, s.lookDue, s.endNoted = false, false, false, false
+	s.Gone, s.RenewedElsewhere, s.Unreadable = false, false, nil
+	s.seenMarks, s.destroyKeys, s.refused = nil, destroyKeys{}, nil
 }
 
-// NoteEnded notes that the session has ended elsewhere.
+// NoteEnded notes that the session has ended elsewhere, and gives notice of it once.
 func (s *Session) NoteEnded() error {
-	if !s.Gone {
-		s.Gone = true
+	s.Gone = true
+	if !s.endNoted {
+		s.endNoted = true
 		s.app.Notice(Notice{Kind: Gone, Err: ErrGone})
 	}
 	return ErrGone
 }
 
-// fetch loads what is under the session's key now. If nothing is there, the session has ended.
+// noteIfGone is NoteEnded for an error that says so.
+func (s *Session) noteIfGone(err error) error {
+	if errors.Is(err, ErrGone) {
+		return s.NoteEnded()
+	}
+	return err
+}
+
+// noticeRecord gives notice of a record that is not the Session's.
+func (s *Session) noticeRecord(kind NoticeKind, rec record.Record, err error) {
+	s.app.Notice(Notice{Kind: kind, Record: &rec, Err: err})
+}
+
+// minPause is the shortest pause. Shorter pauses are not made: a timer costs as much.
+const minPause = 100 * time.Microsecond
+
+// outOfTime reports that a writer's time is over.
+func (s *Session) outOfTime() error {
+	s.app.Notice(Notice{Kind: OutOfTime, Err: ErrConflict})
+	return ErrConflict
+}
+
+// fetch loads what is under the session's key now. If nothing is there, the session has ended: [ErrGone].
 func (s *Session) fetch(ctx context.Context, touch time.Duration) ([]byte, time.Duration, error) {
 	raw, left, err := s.engine.store.Load(ctx, s.app, s.Key, touch)
 	if errors.Is(err, ErrNotFound) {
-		err = s.NoteEnded()
+		err = ErrGone
 	}
 	return raw, left, err
 }
 
 // openUnlessMark reads the header of what is under the session's key now. A mark there means that the session
-// was renewed elsewhere: under this token it has ended.
+// was renewed elsewhere: under this token it has ended, [ErrGone]. So it has where the bytes say that nothing is stored.
 func (s *Session) openUnlessMark(raw []byte) (Found, error) {
 	rec, err := s.engine.openRecord(raw)
-	if err == nil && rec.IsMark() {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		err = ErrGone
+	case err == nil && rec.IsMark():
 		s.noteMark(s.Key, &rec)
-		err = s.NoteEnded()
+		err = ErrGone
 	}
 	return Found{Raw: raw, Record: rec}, err
 }
@@ -140,8 +178,8 @@ type destroyKeys struct {
 // A refused is one of two valid sessions that the request carried. Nobody can tell which of them is the user's.
 type refused struct {
 	key    string
-	prefix []byte // of the record as it was loaded
-	attrs  any
+	prefix []byte        // of the record as it was loaded
+	record record.Record // as it was loaded
 }
 
 func (k *destroyKeys) add(key string, at time.Time) {

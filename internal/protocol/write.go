@@ -20,6 +20,9 @@ type Change struct {
 	// long, so each step has the time of a save instead of all together, and the change may be tried for
 	// twice as long.
 	RunsFunction bool
+	// KeepsTime says that the store forgets the record when it would have done so anyway. It needs Owners, and a
+	// Proposal without NewToken.
+	KeepsTime bool
 	// Until is when to give up, if it is not zero.
 	Until time.Time
 }
@@ -93,7 +96,8 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 		}
 		e.queue.Leave(key, last, wrote, waitersErr)
 	}()
-	// After a panic too, but not after an unanswered swap for the mark: the copy may be the only record.
+	// After a panic too, but not after a swap for the mark that was not answered, or that a confirmation has followed:
+	// the copy may be the only record.
 	defer func() {
 		if !wrote && !w.markUnanswered && (w.composeFailed || !unanswered(err)) {
 			w.deleteCopy(ctx, s)
@@ -107,7 +111,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 	if last != nil && len(s.Record.Writes[0]) > 0 && !bytes.Equal(last, s.Raw) {
 		handed, err := s.openUnlessMark(last)
 		if err != nil {
-			return result, err
+			return result, s.noteIfGone(err)
 		}
 		if !s.Record.HasWrite(handed.Record.Writes[0]) {
 			found = handed
@@ -123,6 +127,10 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 		case done:
 			last, wrote = w.written.Raw, true
 			w.adopt()
+			// If it has ended since, it was written all the same.
+			if errors.Is(s.relist(ctx, s.Key, Found{Raw: s.Raw, Record: s.Record}, time.Until(s.Expires)), errRevoked) {
+				return w.result, s.NoteEnded()
+			}
 			return w.result, nil
 		case err == nil: // another write came first
 			last = other
@@ -135,7 +143,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 			found, err = s.openUnlessMark(other)
 		}
 		if err != nil {
-			return w.result, err
+			return w.result, s.noteIfGone(err)
 		}
 	}
 }
@@ -150,6 +158,8 @@ type pendingWrite struct {
 	// written is what the write has left under the session's old key. It is valid only when the write is
 	// done. For a renewal only Raw is set: the mark.
 	written Found
+	// keptUntil is how long another program has wanted the store to keep the session, if the write must not shorten it.
+	keptUntil time.Time
 
 	renewal // what the write has done to give the session a new token
 
@@ -167,7 +177,7 @@ func (w *pendingWrite) attempt(ctx context.Context, found *Found, try int) (done
 	began := time.Now()
 	if e.TTL(&found.Record) <= 0 {
 		s.app.Notice(Notice{Kind: Expired})
-		_, _ = e.store.CompareAndDelete(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix]) // it expires soon anyway
+		_, _ = s.remove(ctx, s.Key, found.Raw[:found.Record.Prefix], &found.Record) // it expires soon anyway
 		return false, nil, s.NoteEnded()
 	}
 	w.composeFailed = true
@@ -187,13 +197,7 @@ func (w *pendingWrite) attempt(ctx context.Context, found *Found, try int) (done
 		w.deleteCopy(ctx, s)
 		return w.swap(ctx, found, p.Record)
 	}
-	if err = w.storeCopy(ctx, s, p.Record); err != nil {
-		return false, nil, err
-	}
-	if try > 1 && ctx.Err() != nil {
-		return false, nil, s.outOfTime()
-	}
-	w.written.Raw, done, other, err = w.swapForMark(ctx, s, found)
+	w.written.Raw, done, other, err = w.renew(ctx, s, found, p.Record, func() bool { return try > 1 && ctx.Err() != nil })
 	return done, other, err
 }
 
@@ -228,7 +232,11 @@ func (w *pendingWrite) swap(ctx context.Context, found *Found, rec record.Record
 	if ttl <= 0 { // its time ran out while Compose was running
 		return false, nil, s.NoteEnded()
 	}
-	other, err = e.store.CompareAndSwap(ctx, s.app, s.Key, found.Raw[:found.Record.Prefix], next.Raw, ttl)
+	w.keptUntil = time.Time{}
+	if s.byRecord && e.idle(&found.Record) == e.idle(&s.Record) {
+		w.keptUntil = s.Expires
+	}
+	other, err = w.replace(ctx, found, max(ttl, time.Until(w.keptUntil)))
 	switch {
 	case err == nil:
 		return true, nil, nil
@@ -248,14 +256,28 @@ func (w *pendingWrite) swap(ctx context.Context, found *Found, rec record.Record
 	return false, other, nil
 }
 
+// replace is the swap for what is written, which the store then forgets after ttl.
+func (w *pendingWrite) replace(ctx context.Context, found *Found, ttl time.Duration) (other []byte, err error) {
+	s, e := w.s, w.s.engine
+	prefix := found.Raw[:found.Record.Prefix]
+	if !w.KeepsTime {
+		return e.store.CompareAndSwap(ctx, s.app, s.Key, prefix, w.written.Raw, ttl)
+	}
+	p := record.Placement{Old: s.Key, OldPrefix: prefix, OldData: w.written.Raw}
+	p.Index, _ = e.indexOf(string(found.Record.Owner))
+	placed, err := e.store.Place(ctx, s.app, p)
+	return placed.Current, err
+}
+
 // adopt makes what was written the session's.
 func (w *pendingWrite) adopt() {
 	s, found := w.s, &w.written
-	if w.copy != nil {
-		s.Token, s.Key, found = w.copy.token, w.copy.key, &w.copy.Found
-		w.result.Renewed = true
+	if w.next != nil {
+		s.Token, s.Key, found = w.next.token, w.next.key, &w.next.Found
+		w.result.Renewed, w.keptUntil = true, time.Time{}
 	}
-	s.Adopt(found, s.engine.TTL(&found.Record))
+	s.Adopt(found, max(s.engine.TTL(&found.Record), time.Until(w.keptUntil)))
+	s.Touched = true
 }
 
 // recheck returns what is stored now, because what the function has refused may be out of date. If it is not,
@@ -270,9 +292,6 @@ func (w *pendingWrite) recheck(ctx context.Context, refusal error, found *Found)
 	}
 	return raw, err
 }
-
-// minPause is the shortest pause. Shorter pauses are not made: a timer costs as much.
-const minPause = 100 * time.Microsecond
 
 // retry returns the data that the next attempt replaces: what was found, and from the second time on what is
 // there after a pause. Pauses begin at a round trip, grow, and are drawn at random, so that each process
@@ -305,12 +324,6 @@ func (w *pendingWrite) retry(ctx context.Context, found []byte, try int) ([]byte
 	defer cancel()
 	found, _, err := w.s.fetch(ctx, 0)
 	return found, err
-}
-
-// outOfTime reports that a writer's time is over.
-func (s *Session) outOfTime() error {
-	s.app.Notice(Notice{Kind: OutOfTime, Err: ErrConflict})
-	return ErrConflict
 }
 
 func isRefusal(err error) bool {

@@ -177,6 +177,10 @@ func TestWrite(t *testing.T) {
 			result: "unreadable header", commands: "swap old", left: `old="x"`,
 		},
 		{
+			name: "C1 K11 what stands for no session is there before the swap", layout: layout{open: standsForNothing}, compose: b, happens: events{"swap old": before(puts("old", raw("nothing")))},
+			result: "ErrGone", commands: "swap old", notices: "Gone", left: `old="nothing"`,
+		},
+		{
 			name: "K4 of a newer version before the swap", compose: b, happens: events{"swap old": before(puts("old", rec{payload: "x", version: 2, by: "them.1"}))},
 			result: "ErrNewerVersion", commands: "swap old", left: "old=x",
 		},

@@ -53,6 +53,7 @@ func Seal(r Record) []byte {
 	if !r.Authenticated.IsZero() {
 		number("authenticated", r.Authenticated.UnixMilli())
 	}
+	text("method", r.Method)
 	if r.Idle != 0 {
 		number("idle", r.Idle.Milliseconds())
 	}
@@ -105,6 +106,8 @@ func Open(stored []byte) (Record, error) {
 			hasCreated = ok
 		case "authenticated":
 			r.Authenticated, ok = h.time()
+		case "method":
+			r.Method, ok = h.text()
 		case "idle":
 			var n int64
 			n, ok = h.number()

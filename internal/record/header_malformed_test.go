@@ -58,6 +58,7 @@ func TestLayoutMalformed(t *testing.T) {
 		{"a creation time of a thousand digits", `{"id":"i","w":["a.1"],"created":` + strings.Repeat("9", 1000) + "}\n", errHeader},
 		{"a creation time that wraps around", `{"id":"i","w":["a.1"],"created":18446744073709551616}` + "\n", errHeader},
 		{"a sign-in beyond the year 9999", `{"id":"i","w":["a.1"],"created":5,"authenticated":253402300800000}` + "\n", errHeader},
+		{"a method that is a number", `{"id":"i","w":["a.1"],"created":5,"method":17}` + "\n", errHeader},
 		{"a negative idle timeout", `{"id":"i","w":["a.1"],"created":5,"idle":-1}` + "\n", errHeader},
 		{"an idle timeout beyond a Duration", `{"id":"i","w":["a.1"],"created":5,"idle":9223372036855}` + "\n", errHeader},
 		{"a negative version", `{"id":"i","w":["a.1"],"created":5,"version":-1}` + "\n", errHeader},

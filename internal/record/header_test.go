@@ -23,6 +23,7 @@ func fullRecord() Record {
 		Writes:        [8][]byte{[]byte("QWERTYUIOPAS.1z"), []byte("ASDFGHJKLZXC.7")},
 		Created:       time.UnixMilli(1_700_000_000_123),
 		Authenticated: time.UnixMilli(1_700_000_000_456),
+		Method:        []byte("passkey"),
 		Idle:          15 * time.Minute,
 		Version:       3,
 		Remembered:    true,
@@ -41,7 +42,7 @@ func TestLayoutStoredFormat(t *testing.T) {
 		{
 			"every field", fullRecord(),
 			`{"id":"0b5e6a1e-58c2-4a54-9b6f-2f0f8f3a7a10","w":["QWERTYUIOPAS.1z","ASDFGHJKLZXC.7"],"c":"json",` +
-				`"created":1700000000123,"authenticated":1700000000456,"idle":900000,"version":3,"remembered":true,` +
+				`"created":1700000000123,"authenticated":1700000000456,"method":"passkey","idle":900000,"version":3,"remembered":true,` +
 				`"owner":"user-17","label":"Firefox on Linux","successor":"kUwnTDbKqQ3QfzZ4mJ0GyZ9xg8Kx9o2mRZ2wPsX1f5A",` +
 				`"geo":{"city":"Bonn, \"am Rhein\""},"n":12345678901234567890}` + "\n" + `{"views":1}`,
 		},
@@ -91,7 +92,7 @@ func TestLayoutRoundTrip(t *testing.T) {
 		`\u000a`, "\U0001F600\"", "a,b}:]{[", " ", strings.Repeat("\x01", 10_000), string(every),
 	} {
 		r := fullRecord()
-		r.ID, r.Owner, r.Label, r.Codec, r.Successor = []byte(odd), []byte(odd), []byte(odd), []byte(odd), []byte(odd)
+		r.ID, r.Owner, r.Label, r.Codec, r.Successor, r.Method = []byte(odd), []byte(odd), []byte(odd), []byte(odd), []byte(odd), []byte(odd)
 		r.Writes = [8][]byte{[]byte(odd), []byte("x"), []byte(odd), []byte("x"), []byte("x"), []byte("x"), []byte("x"), []byte(odd)}
 		r.Payload = []byte(odd)
 		stored := Seal(r)

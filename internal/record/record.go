@@ -18,6 +18,7 @@ type Record struct {
 
 	Created       time.Time
 	Authenticated time.Time
+	Method        []byte
 	Idle          time.Duration
 	Version       int
 	Remembered    bool

@@ -8,7 +8,6 @@ package response
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"maps"
@@ -325,6 +324,15 @@ func (w *Writer) Push(target string, opts *http.PushOptions) error {
 	return http.ErrNotSupported
 }
 
+// CloseNotify is the inner writer's, because gin's Context.Stream panics without one. Where there is none nothing is ever
+// sent: the request's context tells, too.
+func (w *Writer) CloseNotify() <-chan bool {
+	if n, ok := w.rw.(interface{ CloseNotify() <-chan bool }); ok {
+		return n.CloseNotify()
+	}
+	return nil
+}
+
 // enter commits, if the response is open, for a method that then sends the header in any case.
 func (w *Writer) enter(status int) error {
 	if w.state.Load() == sent {
@@ -429,22 +437,6 @@ func (w *Writer) send(a *answer) {
 	if a.body.Len() > 0 {
 		_, _ = w.rw.Write(a.body.Bytes()) // a client that is gone, or gets a 204, needs no body
 	}
-	_ = http.NewResponseController(w.rw).Flush()
+	flush(w.rw)
 	w.state.Store(failed)
-}
-
-// An answer buffers what Fail writes.
-type answer struct {
-	header http.Header
-	code   int
-	body   bytes.Buffer
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) Write(p []byte) (int, error) { return a.body.Write(p) }
-
-func (a *answer) WriteHeader(code int) {
-	if a.code == 0 && (code < 100 || code > 199) {
-		a.code = code
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -218,6 +219,34 @@ func TestFailedCommit(t *testing.T) {
 			}
 			if got := tr.do(t, wrap(c, func(http.ResponseWriter, *http.Request) {}), "GET"); got.status != 503 || got.body != "" {
 				t.Errorf("%s: got %+v", tr.name, got)
+			}
+		}
+	})
+}
+
+// demanding is a writer as echo's: its Flush panics if that of the inner one is missing.
+type demanding struct{ http.ResponseWriter }
+
+func (d demanding) Unwrap() http.ResponseWriter { return d.ResponseWriter }
+
+func (d demanding) Flush() {
+	if err := http.NewResponseController(d.ResponseWriter).Flush(); err != nil {
+		panic(err)
+	}
+}
+
+func TestFailedCommitWithoutFlush(t *testing.T) {
+	t.Run("W7 the error response is not flushed where the innermost writer cannot, because some writers panic then", func(t *testing.T) {
+		for _, flushes := range []bool{false, true} {
+			rec := httptest.NewRecorder()
+			c := &committer{err: errSave}
+			var rw http.ResponseWriter = struct{ http.ResponseWriter }{rec}
+			if flushes {
+				rw = rec
+			}
+			wrap(c, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "page") })(demanding{rw}, nil)
+			if rec.Code != 503 || rec.Body.String() != errorBody || rec.Flushed != flushes {
+				t.Errorf("flushes %t: %d %q, flushed %t", flushes, rec.Code, rec.Body, rec.Flushed)
 			}
 		}
 	})

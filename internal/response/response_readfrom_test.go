@@ -31,6 +31,15 @@ func (f *fast) WriteString(s string) (int, error) {
 	return f.ResponseRecorder.WriteString(s)
 }
 
+type notifier struct {
+	ch <-chan bool
+}
+
+func (n notifier) CloseNotify() <-chan bool  { return n.ch }
+func (notifier) Header() http.Header         { return http.Header{} }
+func (notifier) Write(p []byte) (int, error) { return len(p), nil }
+func (notifier) WriteHeader(int)             {}
+
 func TestReaderFrom(t *testing.T) {
 	page := strings.Repeat("page\n", 1000)
 
@@ -54,6 +63,19 @@ func TestReaderFrom(t *testing.T) {
 		}
 		if got := inner.Body.String(); got != "a"+page {
 			t.Errorf("got a body of %d bytes", len(got))
+		}
+	})
+
+	t.Run("W5 CloseNotify is the inner writer's, and nothing is ever sent where that has none", func(t *testing.T) {
+		notify := func(w http.ResponseWriter, _ *http.Request) <-chan bool {
+			return w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+		}
+		for _, inner := range []http.ResponseWriter{notifier{ch: make(chan bool)}, httptest.NewRecorder()} {
+			var got <-chan bool
+			wrap(&committer{}, func(w http.ResponseWriter, r *http.Request) { got = notify(w, r) })(inner, nil)
+			if n, ok := inner.(notifier); ok && got != n.ch || !ok && got != nil {
+				t.Errorf("%T: got %v", inner, got)
+			}
 		}
 	})
 

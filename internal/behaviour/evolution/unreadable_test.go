@@ -113,6 +113,71 @@ func testUnreadableRecord(t *testing.T, a *kit.App, id, stored string) {
 	}
 }
 
+func TestUnreadableRecordsByPolicy(t *testing.T) {
+	t.Parallel()
+	undecoded := func(err error) bool {
+		_, ok := errors.AsType[*sessions.DecodeError](err)
+		return ok
+	}
+	kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
+		for _, row := range unreadableRecords() {
+			t.Run("K11 K8 with UndecodableFail the load fails: "+row.name, func(t *testing.T) {
+				a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: c, OnUndecodable: sessions.UndecodableFail, SaveUninitialized: true})
+				kit.Place(t, a.Store, kit.HandToken, row.stored)
+				res := a.Browser().As(kit.HandToken).Edit(func(*kit.Session) { t.Error("the handler ran") })
+				if res.StatusCode != http.StatusInternalServerError || len(res.SetCookies()) > 0 || strings.Contains(res.Text, "SECRET") {
+					t.Errorf("status %d, %q, %q", res.StatusCode, res.Header, res.Text)
+				}
+				if ctx, err := a.Load(t.Context(), kit.HandToken); !undecoded(err) || ctx != t.Context() {
+					t.Errorf("Load: %v", err)
+				}
+				a.WantEvents(t, sessions.EventUndecodable, sessions.EventUndecodable)
+				if live, _ := a.Store.Left(t); live != 1 || kit.RecordUnder(t, a.Store, kit.HandToken) != row.stored {
+					t.Errorf("%d records, it became %.100q", live, kit.RecordUnder(t, a.Store, kit.HandToken))
+				}
+			})
+			t.Run("K11 K8 with UndecodableReadOnly nothing is stored: "+row.name, func(t *testing.T) {
+				a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: c, OnUndecodable: sessions.UndecodableReadOnly, SaveUninitialized: true, Rewrite: true})
+				kit.Place(t, a.Store, kit.HandToken, row.stored)
+				b := a.Browser().As(kit.HandToken)
+				b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+					if !reflect.DeepEqual(*s, kit.Session{}) {
+						t.Errorf("the visitor gets %+v", *s)
+					}
+					kit.OK(t, a.Save(r.Context()))
+				})
+				a.WantEvents(t, sessions.EventUndecodable)
+				for _, verb := range []string{"Save", "Reload", "Touch", "Renew", "Reauthenticate", "SignIn", "Remember", "Commit"} {
+					ctx, s := kit.Load(t, a.Manager, kit.HandToken)
+					s.Views++
+					if err := kit.Call(a.Manager, ctx, verb); !undecoded(err) {
+						t.Errorf("%s: %v", verb, err)
+					}
+					told := []sessions.EventKind{sessions.EventUndecodable} // of the load, and no second one
+					if verb != "Reload" && verb != "Touch" {
+						told = append(told, sessions.EventFailed)
+					}
+					a.WantEvents(t, told...)
+					if s.Views != 1 {
+						t.Errorf("%s has made T %+v", verb, *s)
+					}
+				}
+				ctx, _ := kit.Load(t, a.Manager, kit.HandToken)
+				if err := a.Update(ctx, func(*kit.Session) error { t.Error("fn is called"); return nil }); !undecoded(err) {
+					t.Errorf("Update: %v", err)
+				}
+				if live, _ := a.Store.Left(t); live != 1 || kit.RecordUnder(t, a.Store, kit.HandToken) != row.stored || b.Token() != kit.HandToken {
+					t.Errorf("%d records, it became %.100q", live, kit.RecordUnder(t, a.Store, kit.HandToken))
+				}
+				kit.OK(t, a.Destroy(ctx))
+				if live, _ := a.Store.Left(t); live != 0 {
+					t.Errorf("%d records after Destroy", live)
+				}
+			})
+		}
+	})
+}
+
 // undatedLayout takes a creation time of 1970 for none, as a Layout does that
 // also reads older records.
 type undatedLayout struct{ sessions.DefaultLayout }

@@ -252,7 +252,7 @@ func TestVersionUpgrades(t *testing.T) {
 // versionFails: a T that cannot be made of the old data is like any record that
 // cannot be read.
 func versionFails[W versionWay](t *testing.T, name string, check func(t *testing.T, err *sessions.DecodeError)) {
-	t.Run("K4 K6 an UpgradeSession that "+name+" leaves the record as it is and the visitor starts fresh", func(t *testing.T) {
+	t.Run("K4 K6 K11 an UpgradeSession that "+name+" leaves the record as it is and the visitor starts fresh", func(t *testing.T) {
 		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
 			store, events, log := kit.Memory(), &kit.Events{}, &kit.Log{}
 			m := kit.New[versionT[W]](t, store, sessions.Config{Codec: c, OnEvent: events.On, Logger: log.Logger()})
@@ -290,6 +290,13 @@ func versionFails[W versionWay](t *testing.T, name string, check func(t *testing
 				if after := kit.RecordUnder(t, store, token); after != before {
 					t.Errorf("%s: the record became %q", path, after)
 				}
+			}
+			m = kit.New[versionT[W]](t, store, sessions.Config{Codec: c, OnUndecodable: sessions.UndecodableFail})
+			_, err := m.Load(t.Context(), token)
+			if broken, ok := errors.AsType[*sessions.DecodeError](err); !ok || kit.RecordUnder(t, store, token) != before {
+				t.Errorf("Load with UndecodableFail: %v", err)
+			} else {
+				check(t, broken)
 			}
 		})
 	})

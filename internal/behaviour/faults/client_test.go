@@ -20,7 +20,7 @@ func TestClientHangsUp(t *testing.T) {
 	rows := []struct{ path, step string }{
 		{"/set?v=bob", "before CompareAndSwap"},
 		{"/save?v=bob", "before CompareAndSwap"},
-		{"/renew?v=bob", "before Create"},
+		{"/renew?v=bob", kit.Steps("before Create", "before CompareAndSwap")},
 		{"/renew?v=bob", "after CompareAndSwap"},
 		{"/signin?v=bob", "before CompareAndSwap"},
 		{"/destroy", "before CompareAndSwap"},

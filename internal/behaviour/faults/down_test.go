@@ -65,8 +65,8 @@ func TestStoreDown(t *testing.T) {
 			u := sessions.EventUnavailable
 			a.WantEvents(t, u, u, u, sessions.EventRecovered)
 			wantLines(t, a.Log.Take(),
-				`level=ERROR msg="sessions: the store is unavailable" op=load session="" cause="no answer" err=`,
-				`level=INFO msg="sessions: the store answers again" op=load session="" cause="no answer" lasted=0s repeats=2`)
+				`level=ERROR msg="sessions: the store is unavailable" op=load session="" route=GET cause="no answer" err=`,
+				`level=INFO msg="sessions: the store answers again" op=load session="" route=GET cause="no answer" lasted=0s repeats=2`)
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	kit.Parallel(32) // they wait for servers that are silent
-	kit.Main(m)
+	kit.MainForEachOwner(m)
 }
 
 // The Timeout of stores whose time is measured.

@@ -47,7 +47,7 @@ func TestRefusedWrites(t *testing.T) {
 		{"-ERR upstream failure", false}, // a proxy's, whose server may have applied it
 		{"-EXECABORT Transaction discarded because of previous errors.", false},
 	}
-	writes := map[string]string{"Create": "set", "CompareAndSwap": "evalsha", "Delete": "del"}
+	writes := map[string]string{"Create": "set", "CompareAndSwap": "evalsha", "Delete": "del", "Place": "evalsha"}
 
 	for name, d := range map[string]dial{
 		"Client":                      client(redis.Options{MaxRetries: 1}),
@@ -65,7 +65,8 @@ func TestRefusedWrites(t *testing.T) {
 		t.Run("F5 "+name, func(t *testing.T) {
 			t.Parallel()
 			proxy := redistest.NewProxy(t, server.Addr)
-			s := kit.RedisStore(d.open(t, proxy.Addr))
+			// What was given up would be counted with what comes next.
+			s := sessions.NewRedisStore(d.open(t, proxy.Addr), sessions.RedisConfig{Timeout: 20 * time.Second})
 			kit.RedisOperations(s)["CompareAndSwap"](t.Context()) // the server knows the script
 			run := func(op string, decide func(n int32) redistest.Action) error {
 				var n atomic.Int32

@@ -64,7 +64,11 @@ func TestSilentStore(t *testing.T) {
 	})
 
 	t.Run("F1 a renewal whose store falls silent between its steps ends within Timeout plus a tenth", func(t *testing.T) {
-		for _, step := range []string{"set", "evalsha"} {
+		steps := []string{"set", "evalsha"}
+		if kit.Owner != "" {
+			steps = steps[1:] // there is one
+		}
+		for _, step := range steps {
 			t.Run(step+" hangs", func(t *testing.T) {
 				t.Parallel()
 				proxy := redistest.NewProxy(t, redistest.Start(t).Addr)

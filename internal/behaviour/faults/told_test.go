@@ -101,7 +101,7 @@ func TestOutageTold(t *testing.T) {
 					a.Ask(func(_ http.ResponseWriter, r *http.Request) { a.FromContext(r.Context()) }, kit.CookieName+"="+token)
 				}
 			}
-			wantLines(t, a.Log.Take(), `level=ERROR msg="sessions: the store is unavailable" op=load session="" cause=WRONGTYPE err=`)
+			wantLines(t, a.Log.Take(), `level=ERROR msg="sessions: the store is unavailable" op=load session="" route=GET cause=WRONGTYPE err=`)
 		})
 	})
 }
@@ -157,7 +157,7 @@ func TestUnknownTokensTold(t *testing.T) {
 		if len(events) != 2 || events[0].Kind != sessions.EventUnknownTokens || events[0].Count != 100 || events[1].Kind != sessions.EventUnknownTokens || events[1].Count != 1000 {
 			t.Errorf("events %+v, want two", events)
 		}
-		const line = `level=WARN msg="sessions: many unknown tokens within a minute: somebody guesses, or the store has lost its records" op=load session="" count=`
+		const line = `level=WARN msg="sessions: many unknown tokens within a minute: somebody guesses, or the store has lost its records" op=load session="" route=GET count=`
 		wantLines(t, a.Log.Take(), line+"100", line+"1000")
 	})
 	kit.EachBubble(t, "F15 a token is not unknown if it is of no shape, or renewed, or its record expired or cannot be read, or the store does not answer", func(t *testing.T, c sessions.Codec) {

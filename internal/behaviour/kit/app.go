@@ -88,12 +88,12 @@ func (a *App) Ask(f http.HandlerFunc, cookies ...string) *http.Response {
 	return Serve(a.Manager.Handler(f), r)
 }
 
-// Seed stores a session with these views and returns its token. Calls and events
+// Seed stores a session of the [Owner]'s with these views and returns its token. Calls and events
 // so far are forgotten.
 func (a *App) Seed(views int) string {
 	a.t.Helper()
 	ctx, s := Load(a.t, a.Manager)
-	s.Views = views
+	s.Owner, s.Views = Owner, views
 	o := Commit(a.t, a.Manager, ctx)
 	if o.Kind != sessions.OutcomeCreated {
 		a.t.Fatalf("seeding: %v", o.Kind)

@@ -222,10 +222,10 @@ func (b *Browser) Alive() bool {
 	return !i.New
 }
 
-// Login gives b a session of the user u1.
+// Login gives b a session of the user u1, which is the [Owner]'s.
 func (b *Browser) Login() *Browser {
 	b.t.Helper()
-	if b.Edit(func(s *Session) { s.UserID = "u1" }); len(b.Cookies()) == 0 {
+	if b.Edit(func(s *Session) { s.Owner, s.UserID = Owner, "u1" }); len(b.Cookies()) == 0 {
 		b.t.Fatal("no cookie for a new session")
 	}
 	return b

@@ -11,7 +11,8 @@ import (
 	"github.com/typedsessions/sessions"
 )
 
-// Events keeps events. The zero value is ready for use; its On is a Config's OnEvent.
+// Events keeps events, but for those of loads, of which each request has one. The zero value is ready for use; its On is
+// a Config's OnEvent.
 type Events struct {
 	mu     sync.Mutex
 	events []sessions.Event
@@ -19,9 +20,17 @@ type Events struct {
 
 // On keeps e.
 func (r *Events) On(_ context.Context, e sessions.Event) {
+	if IsLoad(e) {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
+}
+
+// IsLoad tells whether e is the event that ends a load.
+func IsLoad(e sessions.Event) bool {
+	return e.Kind == sessions.EventLoaded || e.Kind == sessions.EventNotFound
 }
 
 // Take returns the events so far, in order, and forgets them.

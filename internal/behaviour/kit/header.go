@@ -16,7 +16,7 @@ const (
 )
 
 // TokenShape finds tokens in a text.
-var TokenShape = regexp.MustCompile(`\b[sr][A-Z2-7]{26}\b`)
+var TokenShape = regexp.MustCompile(`\b[sr][A-Za-z0-9_-]{4}[A-Z2-7]{26}\b`)
 
 // Used is what a response's header has, by pairs, where the handler has used the
 // session and no cookie is sent.

@@ -24,8 +24,9 @@ import (
 	"github.com/typedsessions/sessions"
 )
 
-// Session is the T of most tests.
+// Session is the T of most tests. It is somebody's exactly if it has an Owner, which is another thing than its UserID.
 type Session struct {
+	Owner  string            `json:"owner,omitempty"`
 	UserID string            `json:"user_id"`
 	Views  int               `json:"views"`
 	Flash  string            `json:"flash,omitempty"`
@@ -34,16 +35,19 @@ type Session struct {
 	Tags   map[string]string `json:"tags"`
 }
 
+// SessionOwner makes it Owned.
+func (s *Session) SessionOwner() string { return s.Owner }
+
 // Item is in the Cart of a [Session].
 type Item struct {
 	SKU string `json:"sku"`
 	Qty int    `json:"qty"`
 }
 
-// Full is a session with something in every field.
+// Full is a session with something in every field, but for an [Owner].
 func Full() Session {
 	return Session{
-		UserID: "u1", Views: 3, Flash: "saved",
+		Owner: Owner, UserID: "u1", Views: 3, Flash: "saved",
 		Cart:  []Item{{"a", 1}, {"b", 2}},
 		Prefs: map[string]int{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6, "g": 7, "h": 8},
 		Tags:  map[string]string{"t1": "x", "t2": "y"},
@@ -55,6 +59,9 @@ func New[T any](t testing.TB, store sessions.Store, cfg sessions.Config) *sessio
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if s, ok := store.(*Store); ok {
+		store = s.WithOwners()
 	}
 	m, err := sessions.New[T](store, cfg)
 	Must(t, err)
@@ -111,10 +118,14 @@ func after(o sessions.Outcome, token string) string {
 	return token
 }
 
-// Put is for [Request]: it makes UserID v.
+// Put is for [Request]: it makes UserID v. A session that begins with it is the [Owner]'s.
 func Put(m *sessions.Manager[Session], v string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		m.FromContext(ctx).UserID = v
+		s := m.FromContext(ctx)
+		if m.Info(ctx).New {
+			s.Owner = Owner
+		}
+		s.UserID = v
 		return nil
 	}
 }
@@ -162,7 +173,7 @@ func Views(t testing.TB, m *sessions.Manager[Session], tokens ...string) int {
 }
 
 // Call runs the method of m that verb names: Save, Reload, Touch, Renew, SignIn,
-// Remember (a SignIn with Remembered), Destroy or Commit.
+// Remember (a SignIn with Remembered), Reauthenticate, Destroy or Commit.
 func Call[T any](m *sessions.Manager[T], ctx context.Context, verb string) error {
 	switch verb {
 	case "Save":
@@ -177,6 +188,8 @@ func Call[T any](m *sessions.Manager[T], ctx context.Context, verb string) error
 		return m.SignIn(ctx)
 	case "Remember":
 		return m.SignIn(ctx, sessions.Remembered)
+	case "Reauthenticate":
+		return m.Reauthenticate(ctx)
 	case "Destroy":
 		return m.Destroy(ctx)
 	case "Commit":
@@ -218,7 +231,7 @@ func ErrName(err error) string {
 	for name, sentinel := range map[string]error{
 		"ErrUnavailable": sessions.ErrUnavailable, "ErrNewerVersion": sessions.ErrNewerVersion,
 		"ErrConflict": sessions.ErrConflict, "ErrGone": sessions.ErrGone, "ErrTooLarge": sessions.ErrTooLarge,
-		"ErrCommitted": sessions.ErrCommitted, "ErrNoSession": sessions.ErrNoSession,
+		"ErrCommitted": sessions.ErrCommitted, "ErrNoSession": sessions.ErrNoSession, "ErrOwnerLimit": sessions.ErrOwnerLimit,
 	} {
 		if errors.Is(err, sentinel) {
 			return name

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -38,20 +39,22 @@ func EachProcesses(t *testing.T, f func(t *testing.T, p *Processes)) {
 	})
 }
 
-// Visitor is a browser of the first App with a session of this user.
+// Visitor is a browser of the first App with a session of this user, which is the [Owner]'s.
 func (p *Processes) Visitor(name string) *Browser {
 	p.t.Helper()
 	b := p.Browser()
-	if res := b.Get("/set?v=" + name); res.StatusCode != 200 || b.Token() == "" {
+	if res := b.Get("/set?v=" + name + "&owner=" + Owner); res.StatusCode != 200 || b.Token() == "" {
 		p.t.Fatalf("no session to start with: %d %q", res.StatusCode, res.Text)
 	}
 	return b
 }
 
-// Keys are the keys in the Redis.
+// Keys are the keys of records and marks in the Redis. It is an error if the index of the [Owner]'s sessions is not exact.
 func (p *Processes) Keys() []string {
 	p.t.Helper()
-	return Keys(p.t, p.Redis)
+	keys := slices.DeleteFunc(Keys(p.t, p.Redis), IsIndex)
+	p.Store.wantExact(p.t, Owner, keys)
+	return keys
 }
 
 // Records are the values in the Redis that are not marks, by key.
@@ -62,7 +65,7 @@ func (p *Processes) Records() map[string]string {
 
 // Routes adds a route for each verb, which answers what the verb has returned,
 // by [ErrName]: /set (no verb: saved by the first byte), /save, /touch, /reload,
-// /renew, /signin, /destroy. A query "v" becomes the UserID before the verb runs.
+// /renew, /signin, /destroy. A query "v" becomes the UserID before the verb runs, and "owner" the Owner.
 // /get answers the UserID, /id the ID.
 func Routes(mux *http.ServeMux, m *sessions.Manager[Session]) {
 	for path, verb := range map[string]func(context.Context) error{
@@ -72,11 +75,15 @@ func Routes(mux *http.ServeMux, m *sessions.Manager[Session]) {
 		"/reload":  m.Reload,
 		"/renew":   m.Renew,
 		"/signin":  func(ctx context.Context) error { return m.SignIn(ctx) },
+		"/step-up": func(ctx context.Context) error { return m.Reauthenticate(ctx) },
 		"/destroy": m.Destroy,
 	} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			if v := r.FormValue("v"); v != "" {
 				m.FromContext(r.Context()).UserID = v
+			}
+			if v := r.FormValue("owner"); v != "" {
+				m.FromContext(r.Context()).Owner = v
 			}
 			fmt.Fprint(w, ErrName(verb(r.Context())))
 		})

@@ -19,17 +19,25 @@ import (
 
 // A record that a test writes by hand has this ID and, mostly, this token.
 const (
-	HandToken = "sHANDHANDHANDHANDHANDHANDHA"
+	HandToken = "sTAG0HANDHANDHANDHANDHANDHANDHA"
 	HandID    = "0dd0dd0d-0dd0-4dd0-8dd0-0dd0dd0dd0dd"
 )
 
+// HandTokenOf is [HandToken] for a session of this user's.
+func HandTokenOf(owner string) string {
+	if owner == "" {
+		return HandToken
+	}
+	return HandToken[:1] + IndexOf(owner)[1:5] + HandToken[5:]
+}
+
 // UnknownToken is a token that nobody has drawn; n tells several apart.
-func UnknownToken(n int) string { return fmt.Sprintf("s%026d", n) }
+func UnknownToken(n int) string { return fmt.Sprintf("s%030d", n) }
 
 // KeyOf is the key of a token, as the documentation of the stored format has it.
 func KeyOf(token string) string {
 	sum := sha256.Sum256([]byte("session\x00" + token))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return "{" + token[1:5] + "}" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // RecordOf is a record of [HandID] that was written a minute ago, around any payload.
@@ -68,9 +76,9 @@ func MiniRedis(t testing.TB) *redis.Client {
 	return rdb
 }
 
-// RedisStore is a RedisStore that a busy machine does not make fail.
+// RedisStore is a RedisStore with as much time as an Owned T allows, so that a busy machine does not make it fail.
 func RedisStore(rdb redis.UniversalClient) *sessions.RedisStore {
-	return sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "session:", Timeout: 20 * time.Second})
+	return sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "session:", Timeout: OwnerTimeout})
 }
 
 // Keys are the keys in a Redis, with their prefix, sorted.
@@ -86,7 +94,7 @@ func Keys(t testing.TB, rdb *redis.Client) []string {
 func Records(t testing.TB, rdb *redis.Client) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	for _, k := range Keys(t, rdb) {
+	for _, k := range slices.DeleteFunc(Keys(t, rdb), IsIndex) {
 		v, err := rdb.Get(context.Background(), k).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -25,6 +26,12 @@ type Store struct {
 	// happened.
 	Before, After func(op, key string) error
 
+	// NoOwners makes it a store that keeps no index of a user's sessions, whatever the inner one can.
+	NoOwners bool
+
+	// ByStep gives a Place the name of what nobody's session needs in its place, as an [Owner] does.
+	ByStep bool
+
 	// NoTouch makes it a store that for the moment can only read, as a replica
 	// can: Load leaves the expiry alone.
 	NoTouch bool
@@ -40,13 +47,15 @@ type Store struct {
 type call struct{ op, key string }
 
 // Calls returns the operations asked for since the last Calls, in order, as in
-// "Load CompareAndSwap".
+// "Load CompareAndSwap". It leaves out Relist, which a process asks for once a minute.
 func (s *Store) Calls() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ops []string
 	for _, c := range s.calls {
-		ops = append(ops, c.op)
+		if c.op != "Relist" {
+			ops = append(ops, c.op)
+		}
 	}
 	s.calls = nil
 	return strings.Join(ops, " ")
@@ -89,7 +98,9 @@ func (s *Store) Left(t testing.TB) (live, marks int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.Sort(s.written)
-	for _, key := range slices.Compact(s.written) {
+	s.written = slices.Compact(s.written)
+	s.wantExact(t, Owner, s.written)
+	for _, key := range s.written {
 		data, _, err := s.Store.Load(context.Background(), key, 0)
 		switch {
 		case errors.Is(err, sessions.ErrNotFound):
@@ -120,7 +131,9 @@ func (s *Store) At(step string) *Gate {
 // any, before each operation.
 func (s *Store) Fail(err error, steps ...string) {
 	if len(steps) == 0 {
-		steps = []string{"before Load", "before Create", "before CompareAndSwap", "before Delete"}
+		for _, op := range []string{"Load", "Create", "CompareAndSwap", "Delete", "LoadMany", "Members", "Place", "Relist", "Revoke", "End"} {
+			steps = append(steps, "before "+op)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,6 +245,98 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return s.do("Delete", key, func() error { return s.Store.Delete(ctx, key) })
 }
 
+// An ownerStore is a Store whose inner one is an OwnerStore.
+type ownerStore struct {
+	*Store
+	owners sessions.OwnerStore
+}
+
+// WithOwners is s as the store of a Manager: an OwnerStore if the inner store is one.
+func (s *Store) WithOwners() sessions.Store {
+	inner := s.Store
+	if store, ok := inner.(*Store); ok {
+		inner = store.WithOwners()
+	}
+	if owners, ok := inner.(sessions.OwnerStore); ok && !s.NoOwners {
+		return ownerStore{s, owners}
+	}
+	return s
+}
+
+// OwnerTimeout is the longest Timeout that New allows for an Owned T.
+const OwnerTimeout = 4 * time.Second
+
+// Timeout is the Store's, as far as that is allowed.
+func (s ownerStore) Timeout() time.Duration { return min(s.Store.Timeout(), OwnerTimeout) }
+
+// LoadMany is the inner store's.
+func (s ownerStore) LoadMany(ctx context.Context, keys []string, first int) (data [][]byte, left []time.Duration, err error) {
+	err = s.do("LoadMany", strings.Join(keys, " "), func() (err error) {
+		data, left, err = s.owners.LoadMany(ctx, keys, first)
+		return err
+	})
+	return data, left, err
+}
+
+// Members is the inner store's.
+func (s ownerStore) Members(ctx context.Context, index string) (members []string, err error) {
+	err = s.do("Members", index, func() (err error) {
+		members, err = s.owners.Members(ctx, index)
+		return err
+	})
+	return members, err
+}
+
+// Place is the inner store's. Its key is the old one, or else the new one, or else the index. With an [Owner], or
+// ByStep, the step has the name of what nobody's session needs there.
+func (s ownerStore) Place(ctx context.Context, p sessions.Placement) (placed sessions.Placed, err error) {
+	op := "Place"
+	if Owner != "" || s.ByStep {
+		op = StepOf(p)
+	}
+	err = s.do(op, cmp.Or(p.Old, p.New, p.Index), func() (err error) {
+		if p.New != "" {
+			s.wrote(p.New, p.NewTTL)
+		}
+		if p.OldData != nil {
+			s.wrote(p.Old, p.OldTTL)
+		}
+		placed, err = s.owners.Place(ctx, p)
+		return err
+	})
+	return placed, err
+}
+
+// StepOf is the operation that nobody's session needs in the place of a Placement.
+func StepOf(p sessions.Placement) string {
+	switch {
+	case p.Old != "":
+		return "CompareAndSwap"
+	case p.New != "":
+		return "Create"
+	}
+	return "Place"
+}
+
+// Relist is the inner store's.
+func (s ownerStore) Relist(ctx context.Context, index, key string, prefix []byte, member string, created time.Time, ttl time.Duration) error {
+	return s.do("Relist", key, func() error { return s.owners.Relist(ctx, index, key, prefix, member, created, ttl) })
+}
+
+// Revoke is the inner store's.
+func (s ownerStore) Revoke(ctx context.Context, index string, at time.Time, ttl time.Duration) error {
+	return s.do("Revoke", index, func() error { return s.owners.Revoke(ctx, index, at, ttl) })
+}
+
+// End is the inner store's.
+func (s ownerStore) End(ctx context.Context, index string, members, keys []string) (ended []string, err error) {
+	err = s.do("End", strings.Join(keys, " "), func() (err error) {
+		ended, err = s.owners.End(ctx, index, members, keys)
+		return err
+	})
+	return ended, err
+}
+
 // A Gate parks whoever passes it: the test waits until somebody has come, acts,
 // and opens it.
 type Gate struct {
@@ -281,4 +386,9 @@ func (s *immortal) Create(ctx context.Context, key string, data []byte, _ time.D
 
 func (s *immortal) CompareAndSwap(ctx context.Context, key string, prefix, data []byte, _ time.Duration) ([]byte, error) {
 	return s.MemoryStore.CompareAndSwap(ctx, key, prefix, data, century)
+}
+
+func (s *immortal) Place(ctx context.Context, p sessions.Placement) (sessions.Placed, error) {
+	p.IndexTTL, p.OldTTL, p.NewTTL = century, century, century
+	return s.MemoryStore.Place(ctx, p)
 }

@@ -125,7 +125,7 @@ func TestChange(t *testing.T) {
 		b := a.Browser()
 		b.Raw(func(http.ResponseWriter, *http.Request) {})
 		a.WantCalls(t, "a new visitor", "")
-		b.Edit(func(s *kit.Session) { s.UserID = "u1" })
+		b.Login()
 		a.Store.Calls()
 		res := b.Raw(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") })
 		kit.WantHeader(t, res.Header, kit.Text("Cache-Control", "private"))
@@ -141,7 +141,7 @@ func TestChange(t *testing.T) {
 	kit.EachStack(t, "L3 Rewrite of an unchanged session that was ended elsewhere is no error for the one who only read", func(t *testing.T, st kit.Stack) {
 		a := st.App(t, sessions.Config{Rewrite: true})
 		b := a.Browser()
-		b.Edit(func(s *kit.Session) { s.UserID = "u1" })
+		b.Login()
 		other := b.As(b.Token())
 		res := b.Raw(func(w http.ResponseWriter, r *http.Request) {
 			other.Verb("Destroy")

@@ -76,6 +76,28 @@ func TestCommit(t *testing.T) {
 			}
 		})
 
+		t.Run("L11 L18 a session that ends before a Commit has told of it is nothing to tell", func(t *testing.T) {
+			a, load := open(t)
+			ctx := load()
+			kit.OK(t, a.SignIn(ctx))
+			kit.OK(t, a.Destroy(ctx))
+			if o := kit.Commit(t, a.Manager, ctx, sessions.OutcomeUnchanged); o.Token != "" {
+				t.Error("there is a token")
+			}
+		})
+
+		t.Run("L10 L18 a session that a failed Commit has told of is OutcomeDestroyed", func(t *testing.T) {
+			a, load := open(t)
+			ctx := load()
+			kit.OK(t, a.SignIn(ctx))
+			a.FromContext(ctx).UserID = strings.Repeat("x", 70<<10)
+			if o, err := a.Commit(ctx); !errors.Is(err, sessions.ErrTooLarge) || o.Kind != sessions.OutcomeCreated {
+				t.Errorf("Commit: %v, %v", o.Kind, err)
+			}
+			kit.OK(t, a.Destroy(ctx))
+			kit.Commit(t, a.Manager, ctx, sessions.OutcomeDestroyed)
+		})
+
 		t.Run("L18 SignIn of a new session is a creation, of a stored one a renewal", func(t *testing.T) {
 			a, load := open(t)
 			ctx := load()

@@ -207,8 +207,8 @@ func TestContext(t *testing.T) {
 				}
 			}
 		}
-		if msg := sentence(func() { m.FromContext(same) }); !strings.Contains(msg, "another Manager") {
-			t.Errorf("panic %q does not say that the session is another Manager's", msg)
+		if msg := sentence(func() { m.FromContext(same) }); !strings.Contains(msg, "another Manager: wrap the route with the Handler of this Manager[") {
+			t.Errorf("panic %q does not say that the session is another Manager's, and whose Handler is missing", msg)
 		}
 	})
 

@@ -16,7 +16,7 @@ func TestDestroy(t *testing.T) {
 	kit.EachStack(t, "L8 L10 with SaveUninitialized, Destroy still expires the cookie and leaves no session", func(t *testing.T, st kit.Stack) {
 		a := st.App(t, sessions.Config{SaveUninitialized: true})
 		b := a.Browser()
-		b.Edit(func(s *kit.Session) { s.UserID = "u1" })
+		b.Login()
 		a.Store.Calls()
 		res := b.Raw(func(w http.ResponseWriter, r *http.Request) {
 			kit.OK(t, a.Destroy(r.Context()))
@@ -29,7 +29,7 @@ func TestDestroy(t *testing.T) {
 	kit.EachStack(t, "L10 Destroy removes the record and expires the cookie, and a replay finds nothing", func(t *testing.T, st kit.Stack) {
 		a := st.App(t, sessions.Config{})
 		b := a.Browser()
-		b.Edit(func(s *kit.Session) { s.UserID = "u1" })
+		b.Login()
 		old := b.Token()
 		a.Store.Calls()
 		res := b.Visit(func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
@@ -126,6 +126,38 @@ func TestDestroy(t *testing.T) {
 		})
 		kit.WantHeader(t, res.Header, kit.Text(kit.Used...))
 		a.WantCalls(t, "the request", "")
+	})
+
+	for _, verbs := range [][]string{{"Save"}, {"SignIn"}, {"Remember"}, {"SignIn", "Renew"}, {"SignIn", "Destroy", "SignIn"}} {
+		for start, token := range map[string]string{"no cookie": "", "an unknown one": kit.UnknownToken(1)} {
+			kit.EachStack(t, fmt.Sprintf("L11 what %q began in the same request is gone, and the client with %s is told nothing", verbs, start), func(t *testing.T, st kit.Stack) {
+				a := st.App(t, sessions.Config{})
+				res := a.Browser().As(token).Visit(func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
+					s.Views = 5
+					for _, verb := range append(verbs, "Destroy") {
+						kit.OK(t, kit.Call(a.Manager, r.Context(), verb))
+					}
+					fmt.Fprint(w, "1")
+				})
+				if lines := res.Header["Set-Cookie"]; len(lines) > 0 {
+					t.Errorf("Set-Cookie %q", lines)
+				}
+				if live, _ := a.Store.Left(t); live != 0 {
+					t.Errorf("%d sessions are left", live)
+				}
+			})
+		}
+	}
+
+	kit.EachStack(t, "L10 a session whose token has been sent is OutcomeDestroyed, though the same request began it", func(t *testing.T, st kit.Stack) {
+		a := st.App(t, sessions.Config{})
+		a.Browser().Visit(func(w http.ResponseWriter, r *http.Request, _ *kit.Session) {
+			kit.OK(t, a.SignIn(r.Context()))
+			fmt.Fprint(w, "1")
+			kit.OK(t, http.NewResponseController(w).Flush())
+			kit.OK(t, a.Destroy(r.Context()))
+			kit.Commit(t, a.Manager, r.Context(), sessions.OutcomeDestroyed)
+		})
 	})
 
 	kit.EachStack(t, "L11 destroying what an unknown token stood for neither deletes nor expires anything", func(t *testing.T, st kit.Stack) {

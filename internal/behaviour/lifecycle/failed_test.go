@@ -122,16 +122,12 @@ func TestFailedVerbs(t *testing.T) {
 						kit.WantErr(t, "Touch", m.Touch(r.Context()), sessions.ErrGone)
 					}
 					m.FromContext(r.Context()).UserID = "alice"
-					want := sessions.ErrGone
-					if verb == "SignIn" {
-						want = broken
-						a.Store.Fail(broken, "before Create")
-					}
+					a.Store.Fail(broken, "before Create", "before Place")
 					if kit.Call(m, r.Context(), verb) == nil {
 						t.Error("it has not failed")
 					}
 					a.Store.Heal()
-					kit.WantErr(t, "the Save after it", m.Save(r.Context()), want)
+					kit.WantErr(t, "the Save after it", m.Save(r.Context()), broken)
 					w.WriteHeader(http.StatusTeapot)
 				}))
 				res := kit.Serve(h, kit.With(token, "/"))

@@ -1,6 +1,7 @@
 package lifecycle_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -40,9 +41,10 @@ func TestInfo(t *testing.T) {
 			if id = i.ID; len(id) != 36 {
 				t.Errorf("ID %q", id)
 			}
-			check("new", i, sessions.Info{ID: id, New: true, Current: true})
+			fresh := sessions.Info{ID: id, New: true, Current: true, IdleUntil: created.Add(time.Hour)}
+			check("new", i, fresh)
 			s.Views++
-			check("changed", a.Info(ctx), sessions.Info{ID: id, New: true, Current: true})
+			check("changed", a.Info(ctx), fresh)
 			kit.OK(t, a.Save(ctx))
 			check("saved", a.Info(ctx), sessions.Info{
 				ID: id, Label: "Firefox", Current: true, CreatedAt: created, LastSeenAt: created,
@@ -97,7 +99,61 @@ func TestInfo(t *testing.T) {
 			if i.ID == id {
 				t.Error("the ID outlives the session")
 			}
-			check("destroyed", i, sessions.Info{New: true, Current: true})
+			check("destroyed", i, sessions.Info{New: true, Current: true, IdleUntil: time.Now().Add(time.Hour)})
+		})
+	})
+}
+
+// Before a session is stored Info tells when it will end, so that it is the same before and after.
+func TestInfoOfNewSession(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		cfg  sessions.Config
+		want time.Duration
+	}{
+		"by default":                    {sessions.Config{}, time.Hour},
+		"with an IdleTimeout":           {sessions.Config{IdleTimeout: 5 * time.Minute}, 5 * time.Minute},
+		"with a Lifetime alone":         {sessions.Config{IdleTimeout: -1, Lifetime: 2 * time.Hour}, 2 * time.Hour},
+		"with a short Lifetime":         {sessions.Config{Lifetime: time.Minute}, time.Minute},
+		"without a Lifetime":            {sessions.Config{Lifetime: -1}, time.Hour},
+		"in a passive request":          {sessions.Config{Passive: func(*http.Request) bool { return true }}, time.Hour},
+		"with a remembered one's apart": {sessions.Config{IdleTimeout: time.Minute, Remember: sessions.Remember{IdleTimeout: time.Hour}}, time.Minute},
+	} {
+		kit.EachBubble(t, "L27 L2 IdleUntil of a session that is not stored, "+name, func(t *testing.T, c sessions.Codec) {
+			row.cfg.Codec = c
+			a := kit.NewApp(t, kit.InProcess, kit.Memory(), row.cfg)
+			until := func(what string, ctx context.Context) {
+				t.Helper()
+				if got := time.Until(a.Info(ctx).IdleUntil); got != row.want {
+					t.Errorf("%s: in %v, want %v", what, got, row.want)
+				}
+			}
+			b := a.Browser()
+			b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+				ctx := r.Context()
+				until("on the first visit", ctx)
+				time.Sleep(30 * time.Second)
+				until("half a minute later", ctx)
+				kit.OK(t, a.Reload(ctx))
+				until("after Reload", ctx)
+			})
+			a.Store.WantCalls(t, "a new session", "")
+			b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+				ctx := r.Context()
+				s.Views++
+				kit.OK(t, a.Save(ctx))
+				until("stored", ctx)
+				kit.OK(t, a.Destroy(ctx))
+				until("after Destroy", ctx)
+			})
+		})
+	}
+	t.Run("L27 L16 there is none in a request that Skip names", func(t *testing.T) {
+		a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Skip: func(*http.Request) bool { return true }})
+		a.Browser().Visit(func(_ http.ResponseWriter, r *http.Request, _ *kit.Session) {
+			if i := a.Info(r.Context()); i != (sessions.Info{}) {
+				t.Errorf("Info is %+v", i)
+			}
 		})
 	})
 }

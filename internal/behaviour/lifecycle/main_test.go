@@ -8,7 +8,7 @@ import (
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-func TestMain(m *testing.M) { kit.Main(m) }
+func TestMain(m *testing.M) { kit.MainForEachOwner(m) }
 
 const idle, lifetime = time.Hour, 24 * time.Hour // the defaults
 

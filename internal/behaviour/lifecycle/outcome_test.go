@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -77,4 +78,63 @@ func TestOutcomeOfWhatFailed(t *testing.T) {
 		}
 		kit.Commit(t, m, ctx, sessions.OutcomeUnchanged)
 	})
+}
+
+// observer is a Cookie that keeps the last Outcome that it has written.
+type observer struct {
+	sessions.Cookie
+	last *sessions.Outcome
+}
+
+func (o observer) Write(h http.Header, r *http.Request, outcome sessions.Outcome) bool {
+	*o.last = outcome
+	return o.Cookie.Write(h, r, outcome)
+}
+
+// untouching is a store that can read but restart no expiry.
+type untouching struct{ sessions.Store }
+
+func (s untouching) Load(ctx context.Context, key string, _ time.Duration) ([]byte, time.Duration, error) {
+	return s.Store.Load(ctx, key, 0)
+}
+
+func TestOutcomeTouched(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name    string
+		passive bool
+		cannot  bool
+		f       func(*sessions.Manager[kit.Session], context.Context)
+		touched bool
+	}{
+		{"L4 a read has touched", false, false, nil, true},
+		{"L4 a read has not, where the store cannot touch", false, true, nil, false},
+		{"L16 a passive read has not", true, false, nil, false},
+		{"L16 a passive read that touches has", true, false, func(m *sessions.Manager[kit.Session], ctx context.Context) { kit.OK(t, m.Touch(ctx)) }, true},
+		{"L11 a request that begins a session in the place of one that it destroys has", true, false, func(m *sessions.Manager[kit.Session], ctx context.Context) {
+			kit.OK(t, m.Destroy(ctx))
+			m.FromContext(ctx).Views++
+		}, true},
+		{"L16 a passive request that changes T has", true, false, func(m *sessions.Manager[kit.Session], ctx context.Context) { m.FromContext(ctx).Views++ }, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			store := kit.Memory()
+			token := kit.Edit(t, kit.New[kit.Session](t, store, sessions.Config{}), "", func(s *kit.Session) { s.Views = 1 })
+			if row.cannot {
+				store = untouching{store}
+			}
+			var last sessions.Outcome
+			m := kit.New[kit.Session](t, store, sessions.Config{
+				Transport: observer{sessions.Cookie{}, &last}, Passive: func(*http.Request) bool { return row.passive },
+			})
+			kit.Serve(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if row.f != nil {
+					row.f(m, r.Context())
+				}
+			})), kit.With(token, "/"))
+			if last.Touched != row.touched || last.Token == "" {
+				t.Errorf("touched %t, want %t; a token: %t", last.Touched, row.touched, last.Token != "")
+			}
+		})
+	}
 }

@@ -24,8 +24,8 @@ func TestToldByAVerb(t *testing.T) {
 		{"Save", "CompareAndSwap", true},
 		{"Update", "CompareAndSwap", true},
 		{"Commit", "CompareAndSwap", true},
-		{"SignIn", "Create", true},
-		{"Renew", "Create", true},
+		{"SignIn", kit.Steps("Create", "CompareAndSwap"), true},
+		{"Renew", kit.Steps("Create", "CompareAndSwap"), true},
 		{"Destroy", "CompareAndSwap", false},
 		{"Reload", "Load", false},
 		{"Touch", "Load", false},
@@ -86,7 +86,11 @@ func TestToldByAVerb(t *testing.T) {
 			a, token, res := visit(t, s, v.name, v.op, errDown, nil)
 			a.Server().WantQuiet()
 			wantTeapot(t, res)
-			a.WantCalls(t, "the request", "Load "+v.op)
+			want := "Load " + v.op
+			if kit.Owner != "" && (v.name == "SignIn" || v.name == "Renew") { // asked again at once, for it may have been done
+				want += " CompareAndSwap CompareAndSwap"
+			}
+			a.WantCalls(t, "the request", want)
 			wantTold(t, a, told)
 			a.Store.Heal()
 			if _, got := kit.Load(t, a.Manager, token); got.Flash != "" || got.Views != 1 {

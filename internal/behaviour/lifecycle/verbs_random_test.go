@@ -61,7 +61,7 @@ func (q *randomRequest) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := r.Context()
 	const flush, change = "Flush", "a change"
-	steps := []string{"Save", "SignIn", "Remember", "Renew", "Destroy", "Reload", "Touch", flush, change, change}
+	steps := []string{"Save", "SignIn", "Remember", "Renew", "Reauthenticate", "Destroy", "Reload", "Touch", flush, change, change}
 	for range 1 + q.rnd.IntN(6) {
 		var err error
 		step := steps[q.rnd.IntN(len(steps))]
@@ -71,6 +71,11 @@ func (q *randomRequest) handle(w http.ResponseWriter, r *http.Request) {
 		case flush:
 			q.early = true
 			err = http.NewResponseController(w).Flush()
+		case "Reauthenticate":
+			if q.Info(ctx).AuthenticatedAt.IsZero() {
+				continue // nobody has signed in
+			}
+			err = q.Reauthenticate(ctx)
 		default:
 			err = kit.Call(q.Manager, ctx, step)
 		}

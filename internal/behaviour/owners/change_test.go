@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/typedsessions/sessions"
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
@@ -38,7 +39,11 @@ func TestChange(t *testing.T) {
 						cookie = kit.CookieName + "=TOKEN; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax"
 					}
 					kit.WantHeader(t, res.Header, kit.Header(kit.Sends(cookie)...))
-					p.store.WantCalls(t, "the change", "Create CompareAndSwap")
+					calls := "Create CompareAndSwap"
+					if change.to != "" {
+						calls += " CompareAndSwap" // confirms it
+					}
+					p.store.WantCalls(t, "the change", calls)
 					p.events.Want(t, change.kind)
 					p.wantEnded(old)
 					p.wantLeft(1, 1)
@@ -157,5 +162,35 @@ func TestSame(t *testing.T) {
 			kit.WantHeader(t, res.Header, kit.Header(kit.Used...))
 			p.store.WantCalls(t, "it", "Load")
 		})
+	})
+}
+
+// The host that revokes has a clock that is ahead of the one on which a visitor signs in.
+func TestSignInBeforeRevocationByTheClock(t *testing.T) {
+	t.Parallel()
+	eachListed(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, d *devices))) {
+		for _, save := range saves {
+			for _, from := range []string{"", "bob"} {
+				row(fmt.Sprintf("L20 O8 %s takes what is %q's to ann, whose sessions were revoked a minute ahead", save, from), func(t *testing.T, d *devices) {
+					token := kit.Edit(t, d.other, "", func(s *session) { s.User, s.Note = from, "kept" })
+					kit.Must(t, d.raw.Revoke(t.Context(), indexOf("ann"), time.Now().Add(time.Minute), time.Hour))
+					var err error
+					res := d.visit(token, func(ctx context.Context, _ *session) { err = save.run(d.mine, ctx, to("ann")) })
+					if bySignIn := save == "SignIn" || save == remembered; from == "bob" && !bySignIn {
+						if save != automatic {
+							kit.WantErr(t, "it", err, sessions.ErrGone)
+						}
+						d.wantListed("ann")
+						return
+					}
+					kit.WantErr(t, "it", err, nil)
+					got := kit.TokenOf(res.Header)
+					if ctx, s := kit.Load(t, d.other, got); s.User != "ann" || s.Note != "kept" || d.other.Info(ctx).Owner != "ann" {
+						t.Errorf("its token finds %+v", *s)
+					}
+					d.wantListed("ann", got)
+				})
+			}
+		}
 	})
 }

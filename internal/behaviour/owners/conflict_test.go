@@ -121,7 +121,7 @@ func TestStoredOwnerIsAnother(t *testing.T) {
 			for _, from := range []string{"ann", ""} {
 				for _, verb := range verbs {
 					toEve := strings.HasSuffix(verb.name, " of the owner")
-					signsIn := strings.HasPrefix(verb.name, "SignIn") || from == "" && toEve && !strings.HasPrefix(verb.name, "Renew")
+					signsIn := strings.HasPrefix(verb.name, "SignIn") || from == "" && toEve
 					name, want := "C17 %s by %s of what was %q's and has become bob's is ErrGone", sessions.ErrGone
 					if signsIn {
 						name, want = "C17 L20 %s by %s of what was %q's and has become bob's begins a session of its own", nil
@@ -178,9 +178,6 @@ func TestTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	each(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
 		for _, save := range saves {
-			if save == "Renew" {
-				continue
-			}
 			row(fmt.Sprintf("L20 C18 ann by %s, and bob signs in elsewhere before the claim: each has a session", save), func(t *testing.T, p *processes) {
 				old := p.seed(session{})
 				var bobs string
@@ -219,10 +216,6 @@ func TestTwoAtOnce(t *testing.T) {
 					kit.WantErr(t, "Save", p.mine.Save(ctx), sessions.ErrGone)
 					return save.run(p.mine, ctx, to("ann"))
 				})
-				if save == "Renew" {
-					kit.WantErr(t, "ann's", err, sessions.ErrGone)
-					return
-				}
 				kit.WantErr(t, "ann's", err, nil)
 				p.wantOwn(res, "ann")
 				p.wantLeft(1, 0)

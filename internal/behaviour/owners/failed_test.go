@@ -81,7 +81,7 @@ func TestFails(t *testing.T) {
 			err        error
 			times      int32
 		}{
-			{"the store is down for the copy alone", "before Create", down, 1},
+			{"the store is down for three copies alone", "before Create", down, 3},
 			{"the store is down for three claims", claim, down, 3},
 			{"the store refuses the claim", claim, odd, 1},
 			{"the claim's reply is lost three times", "after CompareAndSwap", down, 3},

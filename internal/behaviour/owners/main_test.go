@@ -49,6 +49,11 @@ type processes struct {
 // each runs tests, which are given to row, on miniredis and on a real server,
 // with both codecs. Each begins with an empty store.
 func each(t *testing.T, cfg sessions.Config, tests func(row func(name string, f func(t *testing.T, p *processes)))) {
+	eachOn(t, false, cfg, tests)
+}
+
+// eachOn is each, also on stores that keep no index.
+func eachOn(t *testing.T, noOwners bool, cfg sessions.Config, tests func(row func(name string, f func(t *testing.T, p *processes)))) {
 	kit.EachRedis(t, func(t *testing.T, rdb *redis.Client) {
 		kit.EachCodec(t, func(t *testing.T, c sessions.Codec) {
 			tests(func(name string, f func(t *testing.T, p *processes)) {
@@ -56,8 +61,8 @@ func each(t *testing.T, cfg sessions.Config, tests func(row func(name string, f 
 					cfg := cfg
 					cfg.Codec = c
 					rdb.FlushAll(t.Context())
-					p := &processes{t: t, codec: c, inner: &kit.Store{Store: kit.RedisStore(rdb)}}
-					p.store = &kit.Store{Store: p.inner}
+					p := &processes{t: t, codec: c, inner: &kit.Store{Store: kit.RedisStore(rdb), NoOwners: noOwners}}
+					p.store = &kit.Store{Store: p.inner, ByStep: true}
 					p.other = kit.New[session](t, p.inner, cfg)
 					cfg.OnEvent = p.events.On
 					p.mine = kit.New[session](t, p.store, cfg)
@@ -76,7 +81,7 @@ var seeded = time.Now().Add(-time.Minute).Truncate(time.Millisecond)
 func restarted(at time.Time) bool { return at.Sub(seeded) > 30*time.Second }
 
 // seed stores a session that began then, authenticated if it is somebody's, and
-// returns its token. Its header names that owner.
+// returns its token. Its header names that owner, and so does the token.
 func (p *processes) seed(s session) string {
 	p.t.Helper()
 	if s.User == "" {
@@ -91,8 +96,12 @@ func (p *processes) seedAny(s any, more string) string {
 	payload, err := p.codec.Marshal(s)
 	kit.Must(p.t, err)
 	header := fmt.Sprintf(`{"id":%q,"w":["other.1"],"c":%q,"created":%d%s}`, kit.HandID, p.codec.Name(), seeded.UnixMilli(), more)
-	kit.Place(p.t, p.inner, kit.HandToken, header+"\n"+string(payload))
-	return kit.HandToken
+	token := kit.HandToken
+	if s, ok := s.(session); ok {
+		token = kit.HandTokenOf(s.User)
+	}
+	kit.Place(p.t, p.inner, token, header+"\n"+string(payload))
+	return token
 }
 
 // under is the record of a token, "" if there is none.

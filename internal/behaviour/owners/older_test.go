@@ -2,6 +2,8 @@ package owners_test
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -33,7 +35,8 @@ func TestOlderBuilds(t *testing.T) {
 		return kit.Call(m, ctx, name)
 	}
 
-	each(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
+	// Where an index is kept the sessions move: TestMoves.
+	eachOn(t, true, sessions.Config{}, func(row func(name string, f func(t *testing.T, p *processes))) {
 		row("K3 a record from before T was Owned is its user's, and reading it writes nothing", func(t *testing.T, p *processes) {
 			token := olds(p)
 			before := p.under(token)
@@ -168,6 +171,76 @@ func TestMergeSession(t *testing.T) {
 				t.Errorf("it is %q's, authenticated %v", o.Info.Owner, o.Info.AuthenticatedAt)
 			}
 			p.wantEnded(token)
+		})
+	})
+}
+
+// A session of a build in which T was not Owned moves into its owner's slot with the first response that can say so.
+func TestRevokeOthersMoves(t *testing.T) {
+	t.Parallel()
+	old := func(d *devices) string {
+		m := kit.New[unowned](d.t, d.raw, sessions.Config{Codec: d.codec})
+		return kit.MustRequest(d.t, m, "", func(ctx context.Context) error {
+			m.FromContext(ctx).User = "ann"
+			return m.Save(ctx)
+		})
+	}
+	revoke := func(d *devices, token string, write bool) (now string) {
+		res := d.visitWriting(token, func(ctx context.Context, w http.ResponseWriter) {
+			if write {
+				_, _ = io.WriteString(w, "x")
+			}
+			if n, err := d.mine.RevokeOthers(ctx); n != 2 || err != nil {
+				d.t.Errorf("RevokeOthers: %d, %v", n, err)
+			}
+		})
+		return kit.TokenOf(res.Header)
+	}
+	eachListed(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, d *devices))) {
+		row("O2 RevokeOthers spares a caller whose session is from before T was Owned", func(t *testing.T, d *devices) {
+			token, others := old(d), []string{d.signIn("ann"), d.signIn("ann")}
+			now := revoke(d, token, false)
+			d.wantAlive(false, others...)
+			d.wantAlive(true, now)
+			d.wantListed("ann", now)
+		})
+		row("O2 after the first byte such a caller's RevokeOthers ends the others all the same", func(t *testing.T, d *devices) {
+			token, others := old(d), []string{d.signIn("ann"), d.signIn("ann")}
+			revoke(d, token, true)
+			d.wantAlive(false, others...)
+		})
+	})
+	eachListed(t, sessions.Config{}, func(row func(name string, f func(t *testing.T, d *devices))) {
+		for name, fails := range map[string]bool{
+			"L12 RevokeOthers of such a caller signs nobody in: a changed owner is left to a save": false,
+			"L12 after a SignIn that failed, RevokeOthers of such a caller stores nothing":         true,
+		} {
+			row(name, func(t *testing.T, d *devices) {
+				token, other := old(d), d.signIn("ann")
+				d.visit(token, func(ctx context.Context, s *session) {
+					s.User = "bob"
+					if fails {
+						d.store.Fail(sessions.ErrUnavailable)
+						kit.WantErr(t, "SignIn", d.mine.SignIn(ctx), sessions.ErrUnavailable)
+						d.store.Heal()
+					}
+					if n, err := d.mine.RevokeOthers(ctx); n != 1 || err != nil {
+						t.Errorf("RevokeOthers: %d, %v", n, err)
+					}
+					if owner := d.mine.Info(ctx).Owner; owner != "ann" {
+						t.Errorf("the session is %q's", owner)
+					}
+					s.User = "ann"
+				})
+				d.wantAlive(false, other)
+			})
+		}
+	})
+	eachListed(t, sessions.Config{MaxPerOwner: 2, OnOwnerLimit: sessions.Reject}, func(row func(name string, f func(t *testing.T, d *devices))) {
+		row("O2 so it does where there is no room for the caller's", func(t *testing.T, d *devices) {
+			token, others := old(d), []string{d.signIn("ann"), d.signIn("ann")}
+			revoke(d, token, false)
+			d.wantAlive(false, others...)
 		})
 	})
 }

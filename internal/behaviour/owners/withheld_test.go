@@ -21,7 +21,7 @@ func form[T any](t *testing.T, c sessions.Codec, f func(*T)) []sessions.EventKin
 	res := kit.Serve(m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { f(m.FromContext(r.Context())) })), r)
 	kinds := events.Kinds()
 	created := slices.Contains(kinds, sessions.EventCreated)
-	if stored, sent := store.Calls() == "Create", kit.TokenOf(res.Header) != ""; stored != created || sent != created {
+	if stored, sent := store.Calls() == "Place", kit.TokenOf(res.Header) != ""; stored != created || sent != created {
 		t.Errorf("stored: %t, sent: %t, with the events %v", stored, sent, kinds)
 	}
 	return kinds

@@ -1,6 +1,7 @@
 package races_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -48,9 +49,10 @@ const (
 	lostReplies       // the same for this one and for every further try of it
 	repeated          // the client has lost the reply and sends it again by itself
 	delayed           // the request gives up, and it is applied some time later
+	crash             // the process has ended before: neither this one is applied nor any further one of the request's
 )
 
-var faultNames = [...]string{"", " request lost", " reply lost", " reply lost, always", " repeated", " delayed"}
+var faultNames = [...]string{"", " request lost", " reply lost", " reply lost, always", " repeated", " delayed", " is never sent, nor is anything after it"}
 
 var allFaults = []fault{lostRequest, lostReply, lostReplies, repeated, delayed}
 
@@ -68,6 +70,8 @@ type request struct {
 	done   bool
 	always map[string]bool // operations whose every reply is lost
 	unsure int             // swaps that may have been applied, and it was told that nobody answered
+
+	crashed bool
 }
 
 // unanswered says that it ended in ErrUnavailable.
@@ -78,24 +82,33 @@ func (r *request) unanswered() bool {
 type requestKey struct{}
 
 // newExplorer has n servers: processes of their own, or the same one. Without
-// newStore it is in a bubble and its store a MemoryStore.
+// newStore it is in a bubble and its store a MemoryStore. The session of a run is kit.Owner's.
 func newExplorer(t *testing.T, c sessions.Codec, n int, same bool, newStore func() sessions.Store) *explorer {
+	return newLimitedExplorer(t, sessions.Config{Codec: c}, n, same, newStore)
+}
+
+// newLimitedExplorer is newExplorer with more of a Config.
+func newLimitedExplorer(t *testing.T, cfg sessions.Config, n int, same bool, newStore func() sessions.Store) *explorer {
 	e := &explorer{newStore: newStore}
 	if newStore == nil {
 		e.newStore, e.bubble = kit.Memory, true
 	}
 	e.Store = &kit.Store{Store: e.newStore()}
-	e.m = kit.New[kit.Session](t, e, sessions.Config{Codec: c})
+	store := sessions.Store(e)
+	if _, ok := e.WithOwners().(sessions.OwnerStore); ok {
+		store = ownerExplorer{e}
+	}
+	e.m = kit.New[kit.Session](t, store, cfg)
 	for i := range n {
 		if same && i > 0 {
 			e.servers = append(e.servers, e.servers[0])
 			continue
 		}
-		m := kit.New[kit.Session](t, e, sessions.Config{Codec: c})
+		m := kit.New[kit.Session](t, store, cfg)
 		mux := http.NewServeMux()
 		kit.Routes(mux, m)
 		for path, verbs := range map[string]string{
-			"/renew-save": "Renew Save",
+			"/renew-save": "Renew Save", "/leave": "Leave Save",
 			"/save-known": "Save", "/signin-known": "SignIn",
 		} {
 			mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -105,8 +118,12 @@ func newExplorer(t *testing.T, c sessions.Codec, n int, same bool, newStore func
 				}
 				var names []string
 				for verb := range strings.FieldsSeq(verbs) {
-					if verb == "Save" {
-						m.FromContext(r.Context()).Views++
+					switch s := m.FromContext(r.Context()); verb {
+					case "Save":
+						s.Views++
+					case "Leave":
+						s.Owner = ""
+						continue
 					}
 					names = append(names, kit.ErrName(kit.Call(m, r.Context(), verb)))
 				}
@@ -119,7 +136,7 @@ func newExplorer(t *testing.T, c sessions.Codec, n int, same bool, newStore func
 }
 
 // Timeout is so long that a parked operation is not slow.
-func (e *explorer) Timeout() time.Duration { return time.Hour }
+func (e *explorer) Timeout() time.Duration { return kit.OwnerTimeout }
 
 // step parks the request that ctx belongs to.
 func (e *explorer) step(ctx context.Context, op string, apply func(context.Context) error) error {
@@ -127,17 +144,23 @@ func (e *explorer) step(ctx context.Context, op string, apply func(context.Conte
 	if !ok {
 		return apply(ctx)
 	}
+	unanswered := fmt.Errorf("%w: %s", sessions.ErrUnavailable, "a fault of the test")
+	if r.crashed {
+		return unanswered
+	}
 	r.op = op
 	e.reports <- r
 	f := <-r.resume
 	if r.always[op] {
 		f = lostReplies
 	}
-	unanswered := fmt.Errorf("%w: %s", sessions.ErrUnavailable, "a fault of the test")
 	if op == "CompareAndSwap" && (f == lostReply || f == lostReplies || f == delayed) {
 		r.unsure++
 	}
 	switch f {
+	case crash:
+		r.crashed = true
+		return unanswered
 	case lostRequest:
 		return unanswered
 	case lostReplies:
@@ -183,13 +206,57 @@ func (e *explorer) Delete(ctx context.Context, key string) error {
 	return e.step(ctx, "Delete", func(ctx context.Context) error { return e.Store.Delete(ctx, key) })
 }
 
-// play is one run, on an empty store with a new session of ann: one request to
+// An ownerExplorer is an explorer whose store keeps indexes. What it does not explore is the Store's.
+type ownerExplorer struct{ *explorer }
+
+func (e ownerExplorer) owners() sessions.OwnerStore { return e.WithOwners().(sessions.OwnerStore) }
+
+func (e ownerExplorer) Place(ctx context.Context, p sessions.Placement) (placed sessions.Placed, err error) {
+	p.OldPrefix, p.OldData, p.NewData = bytes.Clone(p.OldPrefix), bytes.Clone(p.OldData), bytes.Clone(p.NewData)
+	err = e.step(ctx, kit.StepOf(p), func(ctx context.Context) (err error) {
+		placed, err = e.owners().Place(ctx, p)
+		return err
+	})
+	return placed, err
+}
+
+func (e ownerExplorer) Relist(ctx context.Context, index, key string, prefix []byte, member string, created time.Time, ttl time.Duration) error {
+	prefix = slices.Clone(prefix)
+	return e.step(ctx, "Relist", func(ctx context.Context) error {
+		return e.owners().Relist(ctx, index, key, prefix, member, created, ttl)
+	})
+}
+
+func (e ownerExplorer) LoadMany(ctx context.Context, keys []string, first int) ([][]byte, []time.Duration, error) {
+	return e.owners().LoadMany(ctx, keys, first)
+}
+
+func (e ownerExplorer) Members(ctx context.Context, index string) ([]string, error) {
+	return e.owners().Members(ctx, index)
+}
+
+func (e ownerExplorer) Revoke(ctx context.Context, index string, at time.Time, ttl time.Duration) error {
+	return e.owners().Revoke(ctx, index, at, ttl)
+}
+
+func (e ownerExplorer) End(ctx context.Context, index string, members, keys []string) ([]string, error) {
+	return e.owners().End(ctx, index, members, keys)
+}
+
+// play is one run, on an empty store with a new session of ann, who has signed in: one request to
 // each server, all with the session's token. It lets them go on, one step at a
 // time, until all have finished and nothing is on its way.
 func (e *explorer) play(t *testing.T, paths ...string) {
 	e.Store = &kit.Store{Store: e.newStore()}
-	e.first = kit.MustRequest(t, e.m, "", kit.Put(e.m, "ann"))
+	e.first = kit.MustRequest(t, e.m, "", func(ctx context.Context) error {
+		s := e.m.FromContext(ctx)
+		s.Owner, s.UserID = kit.Owner, "ann"
+		return e.m.SignIn(ctx)
+	})
 	e.firstID = e.id(t, e.first)
+	if e.bubble {
+		time.Sleep(time.Minute) // so that the times of the run's own authentications are others
+	}
 	e.requests, e.late, e.trace = nil, nil, nil
 	e.running, e.reports = len(paths), make(chan *request, len(paths))
 	for i, path := range paths {
@@ -319,6 +386,12 @@ func (e *explorer) live(t *testing.T) []string {
 func (e *explorer) id(t *testing.T, token string) string {
 	ctx, _ := kit.Load(t, e.m, token)
 	return e.m.Info(ctx).ID
+}
+
+// authenticated is how long ago the user of a token proved who they are.
+func (e *explorer) authenticated(t *testing.T, token string) time.Duration {
+	ctx, _ := kit.Load(t, e.m, token)
+	return time.Since(e.m.Info(ctx).AuthenticatedAt)
 }
 
 // began is how many of the live sessions a sign-in of this run has begun.

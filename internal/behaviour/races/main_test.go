@@ -6,4 +6,4 @@ import (
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-func TestMain(m *testing.M) { kit.Main(m) }
+func TestMain(m *testing.M) { kit.MainForEachOwner(m) }

@@ -54,6 +54,10 @@ func TestRenewalsAtOnce(t *testing.T) {
 			if got := kit.Stored(t, e.m, live[0]).UserID; got != "ann" {
 				t.Errorf("the live session's data is %q", got)
 			}
+			steppedUp := slices.ContainsFunc(e.requests, func(r *request) bool { return r.path == "/step-up" && r.text == "ok" })
+			if e.bubble && e.budget == 0 && (e.authenticated(t, live[0]) == 0) != steppedUp {
+				t.Errorf("authenticated %v ago: %q", e.authenticated(t, live[0]), e.answers())
+			}
 		case slices.ContainsFunc(e.requests, func(r *request) bool { return r.unanswered() && r.unsure >= 1 }):
 			signedOut = true // a claim was applied, and no reply to it came through
 		default:
@@ -82,6 +86,27 @@ func TestRenewalsAtOnce(t *testing.T) {
 	}
 
 	for where, same := range inProcesses {
+		kit.Bubble(t, "C5 L23 of a Reauthenticate and another one, or a Renew, in every order one succeeds and the other one is ErrGone, "+where, func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+			for _, other := range []string{"/step-up", "/renew"} {
+				runs := e.all(t, func() {
+					e.play(t, "/step-up", other)
+					orphans, signedOut := check(t, e)
+					texts := []string{e.requests[0].text, e.requests[1].text}
+					late := other == "/renew" && texts[0] == "ok" && texts[1] == "ok" // it had no session to renew, and nothing to save
+					if slices.Sort(texts); orphans != 0 || signedOut || !late && !slices.Equal(texts, []string{"ErrGone", "ok"}) {
+						t.Errorf("%d copies that nobody has a token for, signed out: %t, %q", orphans, signedOut, e.answers())
+					}
+				})
+				e.budget, e.faults = 1, allFaults
+				faulty := e.all(t, func() {
+					e.play(t, "/step-up", other)
+					check(t, e)
+				})
+				e.budget, e.faults = 0, nil
+				t.Logf("%s: %d runs, %d with a fault", other, runs, faulty)
+			}
+		})
 		kit.Bubble(t, "C5 two renewals in every order with one fault that lasts at every step, "+where, func(t *testing.T) {
 			for _, f := range []fault{lostReplies, delayed} {
 				e := newExplorer(t, sessions.JSON{}, 2, same, nil)
@@ -185,16 +210,17 @@ func TestDestroyAmongRenewals(t *testing.T) {
 		}
 	}
 	for where, same := range inProcesses {
-		kit.Bubble(t, "C15 C16 L20 Destroy and other verbs in every order, "+where, func(t *testing.T) {
+		kit.Bubble(t, "C15 C16 L20 L23 Destroy and other verbs in every order, "+where, func(t *testing.T) {
 			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
-			for _, path := range []string{"/signin-known", "/renew-save", "/touch", "/reload", "/destroy"} {
+			for _, path := range []string{"/signin-known", "/renew-save", "/step-up", "/touch", "/reload", "/destroy"} {
 				explore(t, e, "/destroy", path)
 			}
 		})
-		kit.Bubble(t, "C15 Destroy and Renew in every order with one fault that lasts at every step, "+where, func(t *testing.T) {
+		kit.Bubble(t, "C15 L23 Destroy and Renew or Reauthenticate in every order with one fault that lasts at every step, "+where, func(t *testing.T) {
 			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
 			e.budget, e.faults = 1, []fault{lostReplies, delayed}
 			explore(t, e, "/destroy", "/renew")
+			explore(t, e, "/destroy", "/step-up")
 		})
 	}
 	long(t, "C1 Destroy and a save in every order with two faults", func(t *testing.T) {
@@ -234,9 +260,9 @@ func TestSignInsAtOnce(t *testing.T) {
 		t.Logf("%s: %d runs", other, runs)
 	}
 	for where, same := range inProcesses {
-		kit.Bubble(t, "L20 C18 a sign-in beside another one, a Renew or a Destroy in every order, "+where, func(t *testing.T) {
+		kit.Bubble(t, "L20 C18 L23 a sign-in beside another one, a renewal or a Destroy in every order, "+where, func(t *testing.T) {
 			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
-			for _, other := range []string{"/signin?v=eve", "/renew", "/destroy", "/touch", "/reload"} {
+			for _, other := range []string{"/signin?v=eve", "/renew", "/step-up", "/destroy", "/touch", "/reload"} {
 				e.budget, e.faults = 0, nil
 				explore(t, e, other)
 				e.budget, e.faults = 1, allFaults
@@ -244,6 +270,39 @@ func TestSignInsAtOnce(t *testing.T) {
 					e.faults = []fault{lostReplies}
 				}
 				explore(t, e, other)
+			}
+		})
+	}
+}
+
+// A save beside a step-up is in the session that has the new token, or tells that it was dropped.
+func TestSaveBesideStepUp(t *testing.T) {
+	t.Parallel()
+	for where, same := range inProcesses {
+		kit.Bubble(t, "C4 C7 L23 a save beside a Reauthenticate in every order, "+where, func(t *testing.T) {
+			e := newExplorer(t, sessions.JSON{}, 2, same, nil)
+			for _, e.faults = range [][]fault{nil, allFaults} {
+				e.budget = min(1, len(e.faults))
+				runs := e.all(t, func() {
+					e.play(t, "/step-up", "/save?v=bob")
+					up, save, live := e.requests[0], e.requests[1], e.live(t)
+					if e.budget == 0 && (up.text != "ok" || up.cookie == nil || save.text != "ok" && save.text != "ErrGone") || len(live) > 1 || save.cookie != nil {
+						t.Errorf("%d live sessions, %q", len(live), e.answers())
+					}
+					if len(live) == 0 {
+						if !up.unanswered() || up.unsure == 0 {
+							t.Errorf("no live session: %q", e.answers())
+						}
+						return
+					}
+					if got := kit.Stored(t, e.m, live[0]).UserID; !save.unanswered() && (got == "bob") != (save.text == "ok") {
+						t.Errorf("the session is %q's: %q", got, e.answers())
+					}
+					if up.text == "ok" && e.authenticated(t, live[0]) != 0 {
+						t.Errorf("authenticated %v ago: %q", e.authenticated(t, live[0]), e.answers())
+					}
+				})
+				t.Logf("%v: %d runs", e.faults, runs)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package seams_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -103,6 +104,13 @@ func TestEncryption(t *testing.T) {
 			kit.Verb(t, m, old, "Destroy")
 			if kit.Alive(t, m, renewed) {
 				t.Error("the session is alive after Destroy")
+			}
+		})
+		t.Run("L30 the method by which the user has signed in is kept", func(t *testing.T) {
+			token := kit.MustRequest(t, m, "", func(ctx context.Context) error { return m.SignIn(ctx, sessions.AuthenticatedBy("passkey")) })
+			ctx, _ := kit.Load(t, m, token)
+			if i := m.Info(ctx); i.Method != "passkey" {
+				t.Errorf("%+v", i)
 			}
 		})
 		t.Run("K6 with another key the visitor starts fresh, and the record stays", func(t *testing.T) {

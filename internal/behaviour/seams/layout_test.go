@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"testing"
 	"time"
 
 	"github.com/typedsessions/sessions"
+	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
 // document is a foreign Layout: the key is the token, the record one flat JSON
@@ -67,4 +69,27 @@ func (d document) Seal(r sessions.Record) ([]byte, error) {
 		return nil, err
 	}
 	return sessions.JSON{}.Join(slices.Insert(fields, 0, sessions.Field{Name: "meta", Value: value}))
+}
+
+// forgetful is DefaultLayout without the method of an authentication, as one that takes the fields of a Record apart and
+// was written before there was that one.
+type forgetful struct{ sessions.DefaultLayout }
+
+func (l forgetful) Seal(r sessions.Record) ([]byte, error) {
+	r.Method = nil
+	return l.DefaultLayout.Seal(r)
+}
+
+func TestLayoutWithoutAMethod(t *testing.T) {
+	t.Run("L30 a Layout that keeps the time of an authentication and no method says so", func(t *testing.T) {
+		m := kit.New[kit.Session](t, kit.Memory(), sessions.Config{Layout: forgetful{}})
+		token := kit.Verb(t, m, "", "SignIn")
+		kit.Verb(t, m, token, "Reauthenticate")
+		ctx, _ := kit.Load(t, m)
+		kit.WantErr(t, "SignIn", m.SignIn(ctx, sessions.AuthenticatedBy("pwd")), errors.ErrUnsupported)
+		kit.OK(t, m.SignIn(ctx, sessions.AuthenticatedAt(time.Now().Add(-time.Hour))))
+		if !m.Info(ctx).AuthenticatedWithin(2 * time.Hour) {
+			t.Errorf("%+v", m.Info(ctx))
+		}
+	})
 }

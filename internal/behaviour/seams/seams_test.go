@@ -1,6 +1,7 @@
 package seams_test
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -118,6 +119,33 @@ func TestSeams(t *testing.T) {
 			_, later := b.Peek()
 			// A format without an ID has one of the key, and the key changes.
 			carried(t, before != "" && after == later.ID && (before == after || !tt.marks), "Info.ID is %q before, %q after Renew, %q in the next request", before, after, later.ID)
+		})
+
+		withSession("L23 L29 L30 an authentication is kept, or its verb says that it is not", func(t *testing.T, a *kit.App, b *kit.Browser) {
+			verb := func(verb string, opts ...sessions.SignInOption) {
+				t.Helper()
+				b.Visit(func(_ http.ResponseWriter, r *http.Request, _ *kit.Session) {
+					run := a.SignIn
+					if verb == "Reauthenticate" {
+						run = a.Reauthenticate
+					}
+					err := run(r.Context(), opts...)
+					if plain := verb == "SignIn" && len(opts) == 0; tt.marks || plain {
+						kit.OK(t, err)
+					} else {
+						kit.WantErr(t, verb, err, errors.ErrUnsupported)
+					}
+				})
+			}
+			verb("SignIn")
+			at := time.Now().Add(-time.Minute)
+			verb("Reauthenticate")
+			verb("SignIn", sessions.AuthenticatedAt(at))
+			verb("SignIn", sessions.AuthenticatedBy("pwd"))
+			verb("Reauthenticate", sessions.AuthenticatedAt(at), sessions.AuthenticatedBy("passkey"))
+			if _, i := b.Peek(); i.New || i.AuthenticatedAt.Equal(at) != tt.marks || i.AuthenticatedWithin(time.Hour) != tt.marks || (i.Method == "passkey") != tt.marks {
+				t.Errorf("%+v", i)
+			}
 		})
 
 		withSession("L10 Destroy", func(t *testing.T, _ *kit.App, b *kit.Browser) {

@@ -83,12 +83,12 @@ func TestErrorsHaveTypes(t *testing.T) {
 		is    error
 		not   []error
 	}{
-		{"the store does not answer", "Save Commit Renew SignIn Destroy Touch Reload", func(t *testing.T, a *attempt) context.Context {
+		{"the store does not answer", "Save Commit Renew SignIn Destroy Touch Reload Reauthenticate", func(t *testing.T, a *attempt) context.Context {
 			ctx, _ := load(t, a, a.token)
 			a.store.Fail(unavailable)
 			return ctx
 		}, sessions.ErrUnavailable, []error{sessions.ErrConflict, sessions.ErrGone}},
-		{"the store takes too long", "Save Commit Renew SignIn Destroy Touch Reload", func(t *testing.T, a *attempt) context.Context {
+		{"the store takes too long", "Save Commit Renew SignIn Destroy Touch Reload Reauthenticate", func(t *testing.T, a *attempt) context.Context {
 			ctx, _ := load(t, a, a.token)
 			a.store.Fail(context.DeadlineExceeded, "after Load", "after Create", "after CompareAndSwap", "after Delete")
 			return ctx
@@ -98,12 +98,12 @@ func TestErrorsHaveTypes(t *testing.T) {
 			a.store.Fail(unavailable)
 			return ctx
 		}, sessions.ErrUnavailable, nil},
-		{"the session has ended", "Save Commit Renew Touch Reload", func(t *testing.T, a *attempt) context.Context {
+		{"the session has ended", "Save Commit Renew Touch Reload Reauthenticate", func(t *testing.T, a *attempt) context.Context {
 			ctx, _ := load(t, a, a.token)
 			kit.Verb(t, a.Manager, a.token, "Destroy")
 			return ctx
 		}, sessions.ErrGone, []error{sessions.ErrNotFound, sessions.ErrUnavailable}},
-		{"the session is too large", "Save Commit Renew SignIn", func(t *testing.T, a *attempt) context.Context {
+		{"the session is too large", "Save Commit Renew SignIn Reauthenticate", func(t *testing.T, a *attempt) context.Context {
 			ctx, s := load(t, a, a.token)
 			s.Flash = strings.Repeat("x", 65<<10)
 			return ctx
@@ -113,13 +113,13 @@ func TestErrorsHaveTypes(t *testing.T) {
 			rewrite(t, a.store, a.token, newer)
 			return ctx
 		}, sessions.ErrNewerVersion, nil},
-		{"a newer build wrote in between", "Save Commit Renew SignIn", func(t *testing.T, a *attempt) context.Context {
+		{"a newer build wrote in between", "Save Commit Renew SignIn Reauthenticate", func(t *testing.T, a *attempt) context.Context {
 			ctx, _ := load(t, a, a.token)
 			kit.MustRequest(t, a.Manager, a.token, kit.Put(a.Manager, "other"))
 			rewrite(t, a.store, a.token, newer)
 			return ctx
 		}, sessions.ErrNewerVersion, nil},
-		{"there is no session", "Save Commit Renew SignIn Destroy Touch Reload", func(t *testing.T, _ *attempt) context.Context {
+		{"there is no session", "Save Commit Renew SignIn Destroy Touch Reload Reauthenticate", func(t *testing.T, _ *attempt) context.Context {
 			return t.Context()
 		}, sessions.ErrNoSession, nil},
 		{"no token can be drawn", "Save Commit Renew SignIn", func(t *testing.T, a *attempt) context.Context {
@@ -133,7 +133,7 @@ func TestErrorsHaveTypes(t *testing.T) {
 			t.Run(fmt.Sprintf("X4 %s when %s", verb, row.name), func(t *testing.T) {
 				a := &attempt{store: &kit.Store{Store: kit.Memory()}}
 				a.Manager = kit.New[kit.Session](t, a.store, sessions.Config{NewToken: func() (string, error) { return rand.Text(), a.draw }})
-				a.token = kit.MustRequest(t, a.Manager, "", kit.Put(a.Manager, "ann"))
+				a.token = kit.Verb(t, a.Manager, "", "SignIn")
 				var err error
 				if row.begin != nil {
 					err = kit.Call(a.Manager, row.begin(t, a), verb)

@@ -7,7 +7,7 @@ import (
 	"github.com/typedsessions/sessions/internal/behaviour/kit"
 )
 
-func TestMain(m *testing.M) { kit.Main(m) }
+func TestMain(m *testing.M) { kit.MainForEachOwner(m) }
 
 // history makes sessions of every kind and ends some. It returns the tokens that
 // were ever given out: those that still find a session, and the others.

@@ -142,6 +142,21 @@ func TestWithheld(t *testing.T) {
 		a.WantEvents(t, sessions.EventCreated, sessions.EventSignedIn, sessions.EventDestroyed, sessions.EventWithheld)
 	})
 
+	kit.EachStack(t, "T14 a session that began and ended in the form's request leaves the user signed in", func(t *testing.T, st kit.Stack) {
+		a := st.App(t, sessions.Config{})
+		b := a.Browser().Login()
+		a.Handle("POST /paid", func(w http.ResponseWriter, r *http.Request, s *kit.Session) {
+			s.Views = 7
+			kit.OK(t, a.Save(r.Context()))
+			kit.OK(t, a.Destroy(r.Context()))
+			fmt.Fprint(w, "1")
+		})
+		stranger := b.As("")
+		if lines := stranger.Do(form(stranger.Request("POST", "/paid"))).Header["Set-Cookie"]; len(lines) > 0 {
+			t.Errorf("Set-Cookie %q", lines)
+		}
+	})
+
 	t.Run("T14 SaveUninitialized stores nothing either, whether the handler looks or not", func(t *testing.T) {
 		a := newApp(t, sessions.Config{SaveUninitialized: true})
 		for _, f := range []http.HandlerFunc{nothing, change} {

@@ -58,7 +58,7 @@ func TestBesideEachOther(t *testing.T) {
 		kit.OK(t, <-done)
 	}
 
-	for _, verb := range []string{"SignIn", "Renew"} {
+	for _, verb := range []string{"SignIn", "Renew", "Reauthenticate"} {
 		kit.EachBubble(t, "L12 L13 after a "+verb+" that was ErrConflict beside an Update nothing is saved under the old token", func(t *testing.T, c sessions.Codec) {
 			a := kit.NewApp(t, kit.InProcess, kit.Memory(), sessions.Config{Codec: c})
 			token := a.Seed(1)
@@ -78,7 +78,7 @@ func TestBesideEachOther(t *testing.T) {
 	}
 
 	for verb, told := range map[string][]sessions.EventKind{
-		"Save": {sessions.EventFailed}, "SignIn": {sessions.EventFailed}, "Renew": {sessions.EventFailed}, "Destroy": {sessions.EventFailed},
+		"Save": {sessions.EventFailed}, "SignIn": {sessions.EventFailed}, "Renew": {sessions.EventFailed}, "Reauthenticate": {sessions.EventFailed}, "Destroy": {sessions.EventFailed},
 		"Touch": nil, "Reload": nil,
 	} {
 		kit.EachBubble(t, "L13 a verb that is ErrConflict beside an Update is told to the hook if it would have saved, "+verb, func(t *testing.T, c sessions.Codec) {

@@ -64,14 +64,14 @@ func TestSessionEnds(t *testing.T) {
 				for _, row := range steps {
 					t.Run("C1 C4 Update of a session that another process has "+how+" "+row.name+" is ErrGone", func(t *testing.T) {
 						rdb.FlushAll(t.Context())
-						p := newPair(t, kit.RedisStore(rdb), sessions.Config{Codec: c}, kit.Session{UserID: "ann"})
+						p := newPair(t, kit.RedisStore(rdb), sessions.Config{Codec: c}, state{Name: "ann"})
 						renewed := p.token
 						ctx, s := p.load()
-						s.Flash = "mine"
+						s.Tags = map[string]string{"a": "mine"}
 						script := newScript(p.store)
 						for n := range row.conflicts {
 							script.acts[fmt.Sprint("before CompareAndSwap ", n+1)] = func() {
-								p.elsewhere(func(s *kit.Session) { s.UserID = fmt.Sprint("other", n) })
+								p.elsewhere(func(s *state) { s.Name = fmt.Sprint("other", n) })
 							}
 						}
 						act := func() { renewed = kit.Verb(t, p.other, p.token, end.verb) }
@@ -79,13 +79,13 @@ func TestSessionEnds(t *testing.T) {
 							act()
 						}
 						calls := 0
-						update := func(s *kit.Session) error {
+						update := func(s *state) error {
 							calls++
-							s.Views, s.UserID = 99, "lost"
+							s.Views, s.Name = 99, "lost"
 							return script.at("fn")
 						}
 						kit.WantErr(t, "Update", p.mine.Update(ctx, update), sessions.ErrGone)
-						if s.Views != 0 || s.UserID != "ann" || s.Flash != "mine" {
+						if s.Views != 0 || s.Name != "ann" || s.Tags["a"] != "mine" {
 							t.Errorf("*T is %+v", *s)
 						}
 						live := 0
@@ -115,28 +115,30 @@ func TestSessionEnds(t *testing.T) {
 							t.Errorf("the client is told %v with a token: %v", o.Kind, o.Token != "")
 						}
 						kit.Must(t, p.mine.Destroy(ctx))
-						kit.Must(t, p.mine.Update(ctx, viewed))
+						kit.Must(t, p.mine.Update(ctx, count))
 						o = kit.Commit(t, p.mine, ctx, sessions.OutcomeCreated)
 						if kit.Alive(t, p.other, p.token) || kit.Alive(t, p.other, renewed) {
 							t.Error("after Destroy and an Update the old session lives")
 						}
-						wantViews(t, p.other, o.Token.Reveal(), 1)
+						if got := kit.Stored(t, p.other, o.Token.Reveal()); got.Views != 1 {
+							t.Errorf("stored is %+v", got)
+						}
 					})
 				}
 			}
 		})
 	})
 
-	eachApp(t, "C4 Update by a request that came with a token renewed moments ago is ErrGone, creates nothing and sends no cookie", func(t *testing.T, a *kit.App) {
-		token := a.Seed(1)
-		renewed := kit.Verb(t, a.Manager, token, "Renew")
-		a.Store.Calls()
-		ctx, _ := kit.Load(t, a.Manager, token)
-		kit.WantErr(t, "Update", a.Update(ctx, never(t)), sessions.ErrGone)
-		if o, _ := a.Commit(ctx); o.Kind != sessions.OutcomeUnchanged {
+	eachPair(t, "C4 Update by a request that came with a token renewed moments ago is ErrGone, creates nothing and sends no cookie", func(t *testing.T, p *pair[state]) {
+		renewed := kit.Verb(t, p.other, p.token, "Renew")
+		ctx, _ := kit.Load(t, p.mine, p.token)
+		kit.WantErr(t, "Update", p.mine.Update(ctx, func(*state) error { t.Error("fn is called"); return nil }), sessions.ErrGone)
+		if o, _ := p.mine.Commit(ctx); o.Kind != sessions.OutcomeUnchanged {
 			t.Errorf("outcome %v", o.Kind)
 		}
-		a.WantCalls(t, "it", "Load Load")
-		wantViews(t, a.Manager, renewed, 1)
+		p.store.WantCalls(t, "it", "Load Load")
+		if p.token = renewed; p.stored().Views != 1 {
+			t.Errorf("stored is %+v", p.stored())
+		}
 	})
 }

@@ -137,7 +137,7 @@ func TestInsideTheFunction(t *testing.T) {
 	verbs := map[string]func(a *kit.App, ctx context.Context) error{
 		"Update": func(a *kit.App, ctx context.Context) error { return a.Update(ctx, viewed) },
 	}
-	for _, verb := range []string{"Save", "Reload", "Touch", "Renew", "Destroy", "SignIn", "Commit"} {
+	for _, verb := range []string{"Save", "Reload", "Touch", "Renew", "Reauthenticate", "Destroy", "SignIn", "Commit"} {
 		verbs[verb] = func(a *kit.App, ctx context.Context) error { return kit.Call(a.Manager, ctx, verb) }
 	}
 	kit.EachBubble(t, "L13 an fn that waits for another goroutine's verb goes on when that has failed", func(t *testing.T, c sessions.Codec) {
@@ -152,7 +152,7 @@ func TestInsideTheFunction(t *testing.T) {
 					go func() { failed <- f(a, ctx) }()
 					kit.WantErr(t, verb, <-failed, sessions.ErrConflict)
 				}
-				if took, want := time.Since(began), a.Store.Timeout(); took != want {
+				if took, want := time.Since(began), kit.OwnerTimeout; took != want {
 					t.Errorf("the verbs have waited %v together, want %v", took, want)
 				}
 				s.Views = 5

@@ -103,6 +103,20 @@ func TestPanic(t *testing.T) {
 		}
 	}
 
+	kit.EachVia(t, "W8 T10 the cookie that survives a panic is for no cache, whatever the handler has said since the verb", func(t *testing.T, via kit.Via) {
+		a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
+		root, recovered := recovering(change(a, func(w http.ResponseWriter, r *http.Request) {
+			kit.OK(t, a.SignIn(r.Context()))
+			w.Header().Set("Cache-Control", "public, max-age=60")
+			panic(boom)
+		}))
+		a.Root = root
+		res := a.Browser().Get("/")
+		if <-recovered; len(res.SetCookies()) != 1 || res.Header.Get("Cache-Control") != "max-age=60, no-store" {
+			t.Errorf("%v", kit.Masked(res.Header))
+		}
+	})
+
 	kit.EachConnection(t, "W8 without a recovery a panic ends the connection, and a change made before it is not saved", func(t *testing.T, via kit.Via) {
 		a := kit.NewApp(t, via, kit.Memory(), sessions.Config{})
 		a.Root = change(a, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

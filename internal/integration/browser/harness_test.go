@@ -55,8 +55,13 @@ func lookChromium() (path string, err error) {
 
 // A tab is one of the browser's, with sites that no other test has.
 type tab struct {
-	t    *testing.T
-	ctx  context.Context
+	t   *testing.T
+	ctx context.Context
+	*sites
+}
+
+// sites are the hosts of one port.
+type sites struct {
 	port string
 
 	mu    sync.Mutex
@@ -73,7 +78,7 @@ func newTab(t *testing.T) *tab {
 		}
 		t.Skip(how)
 	}
-	b := &tab{t: t, hosts: map[string]http.Handler{}}
+	b := &tab{t: t, sites: &sites{hosts: map[string]http.Handler{}}}
 	var cancel context.CancelFunc
 	b.ctx, cancel = chromedp.NewContext(chromium)
 	t.Cleanup(cancel)
@@ -96,8 +101,16 @@ func newTab(t *testing.T) *tab {
 	return b
 }
 
+// newProfile opens a tab for the same sites, in a profile of its own: the two share no cookies.
+func (b *tab) newProfile() *tab {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
+	b.t.Cleanup(cancel)
+	return &tab{b.t, ctx, b.sites}
+}
+
 // serve gives a site a host, and returns its origin.
-func (b *tab) serve(host string, h http.Handler) (origin string) {
+func (b *sites) serve(host string, h http.Handler) (origin string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	host += "-" + b.port + ".test" // no other test has had this port, nor these cookies
@@ -106,7 +119,7 @@ func (b *tab) serve(host string, h http.Handler) (origin string) {
 }
 
 // serveBeside gives the site of an origin another host.
-func (b *tab) serveBeside(name, origin string, h http.Handler) string {
+func (b *sites) serveBeside(name, origin string, h http.Handler) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	host := strings.TrimPrefix(strings.TrimSuffix(origin, ":"+b.port), "https://")

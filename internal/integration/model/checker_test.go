@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -26,10 +27,14 @@ import (
 //	              this one never again (L12, C4, C5).
 //	destroy       ends the session, whoever has a token that was its (C15, C16),
 //	              also one that the request's token was renewed to (follow).
+//	revoke        ends every session that was the user's when it was called (O8), and
+//	              perhaps one that became so meanwhile.
 //	create        begins another session. A sign-in whose session has ended, or was
 //	              renewed, does so with T as the request has it (L20, C18): to the
 //	              session from before it is a renewal that ended in ErrGone, which
-//	              the sign-in itself never returns.
+//	              the sign-in itself never returns. It may have left a mark there: a
+//	              change of owner is three steps, and if the session ends before the
+//	              last one, nobody gets it.
 //
 // What did not return nil:
 //
@@ -44,7 +49,8 @@ import (
 //	                and when at the latest; if nobody reads it, it does not matter.
 //	                A renewal that was made leaves the session to nobody, who then
 //	                can only be seen by its absence: so does a destroy. One of
-//	                them at the most can have ended it, and each is tried.
+//	                them can have ended it, after another one has marked it, and
+//	                each is tried, and each two.
 //
 // A deleted session can come back by none of these steps: dead stays dead.
 
@@ -120,7 +126,7 @@ func step(s state, e event) (bool, state) {
 		return valid, s
 	case updates:
 		s.content = s.content.edited(e.op.Set)
-		saw := s.content == e.saw
+		saw := s.content == e.saw || e.op.SawBefore != nil && s.content == contentOf(e.op.SawBefore)
 		s.content = s.content.updated(e.op)
 		return valid && saw, s
 	case renews, loses:
@@ -171,11 +177,13 @@ func checkSession(h history) (problem string, info porcupine.LinearizationInfo) 
 	}
 	certain, maybe := h.events()
 	result := porcupine.CheckOperationsTimeout(sessionModel, certain, checkTimeout)
-	for _, end := range maybe {
-		if result != porcupine.Illegal {
-			break
+	for i, end := range maybe {
+		for _, other := range append([][]porcupine.Operation{nil}, slices.Collect(slices.Chunk(maybe[i+1:], 1))...) {
+			if result != porcupine.Illegal {
+				break
+			}
+			result = porcupine.CheckOperationsTimeout(sessionModel, slices.Concat(certain, []porcupine.Operation{end}, other), checkTimeout)
 		}
-		result = porcupine.CheckOperationsTimeout(sessionModel, append(certain[:len(certain):len(certain)], end), checkTimeout)
 	}
 	switch result {
 	case porcupine.Ok:

@@ -44,6 +44,21 @@ func renewed(begin, end int, token, next, err string) op {
 	return at(begin, end, op{Kind: opRenew, Token: token, New: next, Err: err})
 }
 
+// own makes the session the user's.
+func own(o op) op {
+	o.Owned = true
+	return o
+}
+
+// signedIn is a renewal by a sign-in.
+func signedIn(begin, end int, token, next, err string) op {
+	o := renewed(begin, end, token, next, err)
+	o.Verb, o.Owned = string(signIn), err == ""
+	return o
+}
+
+func revoked(begin, end int, err string) op { return at(begin, end, op{Kind: opRevoke, Err: err}) }
+
 func destroyed(begin, end int, token, err string) op {
 	return at(begin, end, op{Kind: opDestroy, Token: token, Err: err})
 }
@@ -241,6 +256,36 @@ func TestChecker(t *testing.T) {
 		"L20 a sign-in brings back the session that has ended": {ops: []op{
 			created("t"), destroyed(2, 5, "t", ""), renewed(6, 7, "t", "u", ""), last("t", nil), last("u", &start),
 		}, records: []record{live, mark}, problem: noOrder},
+		"O8 a RevokeAll ends the user's session": {ops: []op{
+			own(created("t")), revoked(2, 5, ""), last("t", nil),
+		}},
+		"O8 the user's session lives after a RevokeAll": {ops: []op{
+			own(created("t")), revoked(2, 5, ""), last("t", &start),
+		}, records: []record{live}, problem: noOrder},
+		"O8 so it does under a token that a renewal beside it gave": {ops: []op{
+			own(created("t")), revoked(2, 5, ""), renewed(3, 6, "t", "u", ""), last("t", nil), last("u", &start),
+		}, records: []record{live, mark}, problem: noOrder},
+		"O8 a renewal beside a RevokeAll comes first, and its session has ended": {ops: []op{
+			own(created("t")), revoked(2, 5, ""), renewed(3, 6, "t", "u", ""), last("t", nil), last("u", nil),
+		}, records: []record{mark}},
+		"O8 a sign-in beside a RevokeAll comes after it": {ops: []op{
+			created("t"), revoked(2, 5, ""), signedIn(3, 6, "t", "u", ""), last("t", nil), last("u", &start),
+		}, records: []record{live, mark}},
+		"O8 a sign-in beside a RevokeAll comes before it": {ops: []op{
+			created("t"), revoked(2, 5, ""), signedIn(3, 6, "t", "u", ""), last("t", nil), last("u", nil),
+		}, records: []record{mark}},
+		"O8 a sign-in that begins a session of its own has left a mark": {ops: []op{
+			created("t"), signedIn(3, 6, "t", "", gone), begun(3, 6, "v", start), missed(7, 8, "t", aMark), last("t", nil), lastOf("own", "v", &start),
+		}, records: []record{mark, {key: "v", ID: "own", ttl: time.Hour}}},
+		"O8 a RevokeAll ends nobody's session": {ops: []op{
+			created("t"), revoked(2, 5, ""), last("t", nil),
+		}, problem: noOrder},
+		"O8 a RevokeAll without an answer was one": {ops: []op{
+			own(created("t")), revoked(2, 5, unavailable), last("t", nil),
+		}},
+		"O8 a RevokeAll without an answer was none": {ops: []op{
+			own(created("t")), revoked(2, 5, unavailable), last("t", &start),
+		}, records: []record{live}},
 		"L7 a key that never ends": {ops: []op{
 			created("t"), last("t", &start),
 		}, records: []record{{key: "k", ID: "id", ttl: -1}}, problem: "L7"},

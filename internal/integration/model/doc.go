@@ -1,7 +1,8 @@
 // Package model is a randomized test of what the library promises to requests
 // that race: clients in several real processes load, edit, update, renew and
-// destroy the same sessions in one redis-server, while a proxy drops replies,
-// holds commands back and cuts connections, and the server kills connections.
+// destroy the same sessions in one redis-server, sign a user in on them and revoke
+// all of the user's, while a proxy drops replies, holds commands back and cuts
+// connections, the server kills connections, and processes die at any command.
 // What each saw goes into a history, and the history must be one that a single
 // atomic session could have had; see the rules at the top of checker_test.go.
 //

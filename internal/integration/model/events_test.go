@@ -9,9 +9,10 @@ import (
 
 // A history is what was done to one session, under all its tokens.
 type history struct {
-	ops    []op
-	tokens map[string]int
-	lossy  bool // replies may have got lost
+	ops     []op
+	tokens  map[string]int
+	lossy   bool // replies may have got lost
+	revoked bool // somebody has called RevokeAll
 }
 
 // split sorts the operations by session: a token that was got by a renewal is of
@@ -34,7 +35,7 @@ func split(ops []op, lossy bool) []history {
 			first = before[first]
 		}
 		if first == "" {
-			continue // a session that nobody has heard of
+			continue // a session that nobody has heard of, or a RevokeAll
 		}
 		i, ok := index[first]
 		if !ok {
@@ -47,6 +48,13 @@ func split(ops []op, lossy bool) []history {
 		for _, token := range []string{o.Token, o.New} {
 			if _, ok := h.tokens[token]; !ok && token != "" {
 				h.tokens[token] = len(h.tokens)
+			}
+		}
+	}
+	for i := range histories {
+		for _, o := range ops {
+			if o.Kind == opRevoke {
+				histories[i].ops, histories[i].revoked = append(histories[i].ops, o), true
 			}
 		}
 	}
@@ -69,6 +77,16 @@ func unexpected(ops []op) (problems []string) {
 	return problems
 }
 
+// revocation is what a RevokeAll is to this session: its certain end, if that was the user's when it was called; a possible
+// one, if somebody has signed in on it at any time; or else nothing.
+func (h history) revocation(o op) (certain, possible bool) {
+	for _, own := range h.ops {
+		certain = certain || o.Err == "" && own.Owned && own.Err == "" && own.Return < o.Call
+		possible = possible || own.Owned || own.Kind == opRenew && own.signsIn()
+	}
+	return certain, possible
+}
+
 // events are the operations for the model: those of which it is certain that
 // they took place, and those that may have ended the session.
 func (h history) events() (certain, maybe []porcupine.Operation) {
@@ -78,6 +96,19 @@ func (h history) events() (certain, maybe []porcupine.Operation) {
 		e := event{token: h.tokens[o.Token], new: h.tokens[o.New], op: o}
 		if o.Saw != nil {
 			e.saw = contentOf(o.Saw)
+		}
+		if o.Kind == opRevoke {
+			end := porcupine.Operation{ClientId: max(0, o.Client), Input: event{kind: ends, op: o}, Call: o.Call, Return: o.Return}
+			if o.Err != "" {
+				end.Return = never
+			}
+			switch is, possible := h.revocation(*o); {
+			case is:
+				certain = append(certain, end)
+			case possible:
+				maybe = append(maybe, end)
+			}
+			continue
 		}
 		add := func(list *[]porcupine.Operation, kind eventKind, until int64) {
 			e.kind = kind
@@ -109,6 +140,8 @@ func (h history) events() (certain, maybe []porcupine.Operation) {
 			add(&maybe, loses, never)
 		case o.Kind == opDestroy && o.Err == unavailable:
 			add(&maybe, ends, never)
+		case o.Kind == opRenew && o.Err == gone && (h.lossy || o.signsIn()):
+			add(&maybe, loses, o.Return)
 		case o.Kind == opSave && known[i] != 0:
 			add(&certain, writes, known[i])
 		case o.Kind == opUpdate && known[i] != 0:
@@ -169,7 +202,7 @@ func (h history) mayBe(o op) bool {
 		return false
 	}
 	slow := o.Return-o.Call >= int64(timeout)*9/10 // the client may have asked twice
-	return o.Err == unavailable || o.Err == gone && (h.lossy || slow)
+	return o.Err == unavailable || o.Err == gone && (h.lossy || slow || h.revoked)
 }
 
 // seenIn says that s holds what o wrote. An Update is in the log for ever, an

@@ -3,6 +3,8 @@ package model_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,6 +70,48 @@ func (f *fleet) lookAround(ctx context.Context, m *sessions.Manager[Session], pr
 	return last, records, nil
 }
 
+// unlisted are the sessions of a user that are alive and not on the user's index. A copy for ten seconds is none. It looks
+// before a request reads the sessions, which would list them, and up to three times: a command that was held back may
+// come between.
+func (f *fleet) unlisted(ctx context.Context, prefix, user string) (problems []string, err error) {
+	if user == "" {
+		return nil, nil
+	}
+	store := sessions.NewRedisStore(f.direct, sessions.RedisConfig{Prefix: prefix})
+	sum := sha256.Sum256([]byte("session\x00owner\x00" + user))
+	hash := base64.RawURLEncoding.EncodeToString(sum[:])
+	index := "{" + hash[:4] + "}o" + hash
+	for range 3 {
+		problems = nil
+		members, err := store.Members(ctx, index)
+		if err != nil {
+			return nil, err
+		}
+		listed := map[string]bool{}
+		for _, m := range members {
+			listed[base64.RawURLEncoding.EncodeToString([]byte(m[16:]))] = true
+		}
+		for key, err := range store.Keys(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			data, left, err := store.LoadMany(ctx, []string{key}, 0)
+			if err != nil {
+				return nil, err
+			}
+			header, _, _ := bytes.Cut(data[0], []byte{'\n'})
+			var r struct{ Owner, Successor string }
+			if json.Unmarshal(header, &r) == nil && r.Successor == "" && r.Owner == user && left[0] > 10*time.Second && !listed[key[6:]] {
+				problems = append(problems, fmt.Sprintf("O8 what is under %s is alive and not listed", key))
+			}
+		}
+		if problems == nil {
+			break
+		}
+	}
+	return problems, nil
+}
+
 // checkRecords compares what is stored with what can be loaded: one live record
 // for each session that lives, none for one that has ended. A copy for a token
 // that nobody has may stay behind a renewal that failed, where the store did not
@@ -83,7 +127,8 @@ func checkRecords(histories []history, ops []op, records []record, lossy bool) (
 		}
 	}
 	for _, h := range histories {
-		id, loaded, copies, ends := "", 0, 0, 0
+		id, loaded, copies := "", 0, 0
+		ends := 0 // 1 if something may have ended or moved it after the last load
 		for _, o := range h.ops {
 			if o.Session != "" {
 				id = o.Session
@@ -93,8 +138,11 @@ func checkRecords(histories []history, ops []op, records []record, lossy bool) (
 				loaded++
 			case o.Kind == opRenew && (o.Err == unavailable || o.Err != "" && lossy):
 				copies++
-			case (o.Kind == opDestroy || o.Kind == opFollow) && o.Err == unavailable:
-				ends = 1 // perhaps only after the last load
+				if o.Err == unavailable {
+					ends = 1
+				}
+			case (o.Kind == opDestroy || o.Kind == opFollow || o.Kind == opRevoke) && o.Err == unavailable:
+				ends = 1
 			}
 		}
 		if n := live[id]; n < loaded-ends || n > loaded+copies {

@@ -11,19 +11,23 @@ import (
 // Session is the T of the model. Whatever is written into it is a number that
 // is written once in a round, so that who reads it knows where it is from.
 type Session struct {
-	Count  int   `json:"count"` // Updates
-	Log    []int `json:"log"`   // and which, in their order
-	A      int   `json:"a"`
-	B      int   `json:"b"`
-	C      int   `json:"c"`
-	D      int   `json:"d"`
-	E      int   `json:"e"`
-	F      int   `json:"f"`
-	G      int   `json:"g"`
-	H      int   `json:"h"`
-	Shared int   `json:"shared"`
-	Pair   Pair  `json:"pair"`
+	Count  int    `json:"count"` // Updates
+	Log    []int  `json:"log"`   // and which, in their order
+	A      int    `json:"a"`
+	B      int    `json:"b"`
+	C      int    `json:"c"`
+	D      int    `json:"d"`
+	E      int    `json:"e"`
+	F      int    `json:"f"`
+	G      int    `json:"g"`
+	H      int    `json:"h"`
+	Shared int    `json:"shared"`
+	Pair   Pair   `json:"pair"`
+	User   string `json:"user"`
 }
+
+// SessionOwner implements sessions.Owned.
+func (s *Session) SessionOwner() string { return s.User }
 
 // Pair has two halves that agree.
 type Pair struct{ X, Y int }
@@ -100,6 +104,7 @@ const (
 	opDestroy = "destroy"
 	opFollow  = "follow" // a destroy that ends what the token was renewed to, if it was
 	opCreate  = "create" // any verb that stored a new session
+	opRevoke  = "revoke" // all sessions of the round's user
 )
 
 // How it ended, where it did not end in nil.
@@ -131,9 +136,11 @@ type op struct {
 	Set                      []edit `json:",omitempty"` // edits that were waiting
 	Then                     []edit `json:",omitempty"` // edits of an Update's function
 	Saw                      *Session
+	SawBefore                *Session `json:",omitempty"` // an Update that ended in ErrGone: what the call of its function before the last one saw
 	From                     *Session `json:",omitempty"` // what a sign-in began its own session with
 	New                      string   `json:",omitempty"` // the token that the client got
 	Session                  string   `json:",omitempty"` // its public ID
+	Owned                    bool     `json:",omitempty"` // it is the user's from then on
 }
 
 // signsIn says that it is a proof of who the user is, and depends on no session from before (L20).

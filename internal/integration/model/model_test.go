@@ -75,7 +75,7 @@ func TestModel(t *testing.T) {
 	if *processesFlag < 1 || *clientsFlag < 1 || clients > ownFields {
 		t.Fatalf("%d clients in %d processes are not between one and %d", clients, *processesFlag, ownFields)
 	}
-	t.Run("C1 C4 C5 C7 C9 C10 C14 C15 C16 C18 L7 L12 L20 every history of racing requests has an order that explains it", func(t *testing.T) {
+	t.Run("C1 C4 C5 C7 C9 C10 C14 C15 C16 C18 L7 L12 L20 O6 O8 every history of racing requests has an order that explains it", func(t *testing.T) {
 		r := &run{fleet: startFleet(t, *processesFlag), seed: *seedFlag, results: map[string]int{}}
 		for r.seed == 0 {
 			r.seed = rand.Uint64()
@@ -119,7 +119,7 @@ func (r *run) round(t *testing.T, n int) {
 	}
 	ctx, began := t.Context(), time.Now()
 	prefix := fmt.Sprintf("%d.%x:", n, rd.seed)
-	m := newManager(r.direct, prefix, 10*time.Second)
+	m := newManager(r.direct, prefix, 4*time.Second)
 	first := op{Process: -1, Client: -1, Verb: "create", Kind: opCreate, Set: []edit{{sharedField, 1}}, Call: clock()}
 	ctx, err := m.Load(ctx)
 	if err != nil {
@@ -127,6 +127,9 @@ func (r *run) round(t *testing.T, n int) {
 		return
 	}
 	m.FromContext(ctx).Shared = 1
+	if rd.owned {
+		m.FromContext(ctx).User, first.Owned = rd.user, true
+	}
 	out, err := m.Commit(ctx)
 	if err != nil {
 		fail("creating the session: %v", err)
@@ -145,6 +148,11 @@ func (r *run) round(t *testing.T, n int) {
 		return
 	}
 	ops = append([]op{first}, ops...)
+	unlisted, err := r.unlisted(t.Context(), prefix, rd.user)
+	if err != nil {
+		fail("the index at the end of the round: %v", err)
+		return
+	}
 	last, records, err := r.lookAround(t.Context(), m, prefix, ops)
 	if err != nil {
 		fail("at the end of the round: %v", err)
@@ -155,9 +163,10 @@ func (r *run) round(t *testing.T, n int) {
 		return
 	}
 	ops = append(ops, last...)
-	lossy := rd.faults.loses() || !r.calm(first.Call)
+	lossy := rd.faults.loses() || rd.crashes || !r.calm(first.Call)
 	r.count(ops, lossy)
-	if problems, picture := check(ops, records, lossy); problems != nil {
+	problems, picture := check(ops, records, lossy)
+	if problems = append(problems, unlisted...); problems != nil {
 		fail("%s\n\nthe history:\n%s", strings.Join(problems, "\n"), printHistory(ops))
 		r.draw(t, picture)
 	}

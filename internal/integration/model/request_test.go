@@ -16,9 +16,11 @@ type visit struct {
 	m *sessions.Manager[Session]
 	*board
 	request
-	at   op // where it is
-	next int
-	tell func(token string)
+	at    op // where it is
+	next  int
+	user  string
+	crash *crash // with Crash alone
+	tell  func(token string)
 
 	ctx     context.Context
 	ops     []op
@@ -86,7 +88,7 @@ func (v *visit) load() {
 	token := v.board.token(v.Age)
 	o := v.begin("load", opLoad)
 	o.Token = token
-	ctx, err := v.m.Load(context.Background(), token)
+	ctx, err := v.m.Load(v.crashing(), token)
 	if err == nil {
 		v.ctx = ctx
 		if info := v.m.Info(ctx); !info.New {
@@ -131,9 +133,9 @@ func (v *visit) step(s verb) {
 	case renew:
 		v.renew(s, func() error { return v.m.Renew(v.ctx) })
 	case signIn:
-		v.renew(s, func() error { return v.m.SignIn(v.ctx) })
+		v.renew(s, func() error { v.m.FromContext(v.ctx).User = v.user; return v.m.SignIn(v.ctx) })
 	case remember:
-		v.renew(s, func() error { return v.m.SignIn(v.ctx, sessions.Remembered) })
+		v.renew(s, func() error { v.m.FromContext(v.ctx).User = v.user; return v.m.SignIn(v.ctx, sessions.Remembered) })
 	case destroy:
 		v.destroy()
 	case reload:
@@ -143,6 +145,11 @@ func (v *visit) step(s verb) {
 			o := v.begin(s, opTouch)
 			v.end(o, v.m.Touch(v.ctx))
 		}
+	case revokeAll:
+		o := v.begin(s, opRevoke)
+		o.Token = ""
+		_, err := v.m.RevokeAll(v.crashing(), v.user)
+		v.end(o, err)
 	case hold:
 		v.hold(2)
 	}
@@ -182,7 +189,7 @@ func (v *visit) update(s verb) {
 	err := v.m.Update(v.ctx, func(s *Session) error {
 		seen := *s
 		seen.Log = slices.Clone(s.Log)
-		o.Saw = &seen
+		o.SawBefore, o.Saw = o.Saw, &seen
 		s.Count++
 		s.Log = append(s.Log, o.ID)
 		for _, e := range o.Then {
@@ -190,6 +197,9 @@ func (v *visit) update(s verb) {
 		}
 		return nil
 	})
+	if !errors.Is(err, sessions.ErrGone) {
+		o.SawBefore = nil // otherwise the last call may have asked whether it is a sign-in, when the session had ended
+	}
 	v.stored(o, err)
 }
 
@@ -268,7 +278,7 @@ func (v *visit) stored(o op, err error) {
 	}
 	o.New = out.Token.Reveal()
 	v.token = o.New
-	o.Session = v.m.Info(v.ctx).ID
+	o.Session, o.Owned = v.m.Info(v.ctx).ID, o.signsIn() && v.user != ""
 	if v.end(o, err) {
 		v.learn(o.New)
 		v.tell(o.New)

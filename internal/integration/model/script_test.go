@@ -1,6 +1,9 @@
 package model_test
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // A verb is one step of a request.
 type verb string
@@ -19,7 +22,8 @@ const (
 	destroy    verb = "destroy"
 	reload     verb = "reload"
 	touch      verb = "touch"
-	hold       verb = "hold" // wait for others' operations with the session loaded
+	revokeAll  verb = "revoke all" // of the user's sessions, in a request without one
+	hold       verb = "hold"       // wait for others' operations with the session loaded
 )
 
 // A request is what a client does between Load and Commit.
@@ -27,6 +31,8 @@ type request struct {
 	Age   int // of the token it presents: 0 is the newest that its process has heard of
 	Steps []verb
 	Leave bool // after an error that is not ErrGone it destroys the session
+	// Crash > 0: the process dies, for this request, when it has sent so many commands.
+	Crash int
 }
 
 // A client makes its requests one after the other.
@@ -40,15 +46,19 @@ type client struct {
 type task struct {
 	Prefix   string // of the round's keys
 	Token    string // of its session
+	User     string // who signs in; "" if sessions have no owner
 	Managers int
 	Clients  []client
 }
 
 // A round is drawn from its seed alone.
 type round struct {
-	seed   uint64
-	faults faults
-	tasks  []task
+	seed    uint64
+	faults  faults
+	user    string // who signs in; "" if sessions have no owner
+	crashes bool   // processes die
+	owned   bool   // the first session is the user's
+	tasks   []task
 }
 
 // mix is how often a request takes which step.
@@ -71,6 +81,10 @@ var mixes = []mix{
 	{ // renewals at once
 		[]verb{renew, signIn, remember, editOwn, update, hold, destroy},
 		[]int{8, 2, 1, 3, 3, 4, 1},
+	},
+	{ // a user's sessions
+		[]verb{signIn, remember, renew, revokeAll, editOwn, update, save, destroy, hold},
+		[]int{6, 1, 3, 2, 3, 3, 1, 1, 3},
 	},
 	{ // everything
 		[]verb{editOwn, editShared, editPair, save, update, updatePair, updateFail, renew, signIn, remember, destroy, reload, touch, hold},
@@ -112,12 +126,20 @@ func newRound(seed uint64, processes, clients int) round {
 		requests = 6
 	}
 	round := round{seed: seed, faults: drawFaults(r), tasks: make([]task, processes)}
+	if usersMix := slices.Contains(m.verbs, revokeAll); usersMix || r.IntN(3) == 0 {
+		round.user, round.owned = "ann", r.IntN(2) == 0
+	}
+	round.crashes = round.user != "" && r.IntN(2) == 0
 	for p := range round.tasks {
 		t := &round.tasks[p]
-		t.Managers = managers
+		t.Managers, t.User = managers, round.user
 		for c := range clients {
 			id := p*clients + c
-			t.Clients = append(t.Clients, client{ID: id, Manager: c % managers, Requests: drawRequests(r, m, requests)})
+			drawn := drawRequests(r, m, requests)
+			if round.crashes && r.IntN(4) == 0 {
+				drawn[r.IntN(len(drawn))].Crash = 1 + r.IntN(8)
+			}
+			t.Clients = append(t.Clients, client{ID: id, Manager: c % managers, Requests: drawn})
 		}
 	}
 	return round

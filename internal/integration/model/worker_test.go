@@ -71,6 +71,7 @@ func work(config string, in io.Reader, out io.Writer) error {
 	}
 	redis.SetLogger(silent{})
 	w.rdb = w.client()
+	w.rdb.AddHook(crashes{})
 	defer w.rdb.Close()
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -112,7 +113,7 @@ func (w *worker) play(round int, t *task, b *board) {
 			defer b.leave()
 			for n, q := range c.Requests {
 				v := &visit{
-					m: managers[c.Manager], board: b, request: q,
+					m: managers[c.Manager], board: b, request: q, user: t.User,
 					at:   op{Process: w.Process, Client: c.ID, Request: n},
 					next: (c.ID+1)*1000 + n*100,
 					tell: func(token string) { w.send(message{Round: round, Token: token}) },

@@ -1,21 +1,23 @@
 // A real Express app with express-session and connect-redis, configured by the
 // JSON object in SESSIONS_NODE (see README.md). It prints {"port":N} when it
 // listens, and ends on SIGTERM or when its standard input does.
-import { randomUUID } from "node:crypto";
-import express from "express";
-import session from "express-session";
+import { randomBytes, randomUUID } from "node:crypto";
 import { connectStore } from "./store.mjs";
 
 const config = JSON.parse(process.env.SESSIONS_NODE);
+const { default: express } = await import(config.framework);
+const { default: session } = await import(config.sessions);
 const { genid, ...options } = config.session;
 
 process.on("SIGTERM", () => process.exit());
 process.stdin.on("close", () => process.exit()).resume();
 
+const store = await connectStore(config, session);
 const sessions = session({
   ...options,
-  store: await connectStore(config),
+  store,
   ...(genid === "uuid" && { genid: () => randomUUID() }),
+  ...(genid > 0 && { genid: () => randomBytes(genid).toString("hex").slice(0, genid) }),
 });
 
 const verb = (call) => new Promise((resolve, reject) => call((err) => (err ? reject(err) : resolve())));
@@ -34,6 +36,7 @@ function answer(req, res) {
     id: req.sessionID,
     session: req.session ? data : null,
     cookie: cookie?.toJSON() ?? null,
+    maxAge: typeof cookie?.maxAge === "number" ? cookie.maxAge : null,
     by: "node",
   });
 }
@@ -74,10 +77,10 @@ routes.post("/set", (req, res) => {
   assign(req);
   answer(req, res);
 });
-routes.post("/save", async (req, res) => {
+routes.post("/save", (req, res, next) => {
   assign(req);
-  await verb((fn) => req.session.save(fn));
-  answer(req, res);
+  // Express 4 does not see the rejection of an async handler.
+  verb((fn) => req.session.save(fn)).then(() => answer(req, res), next);
 });
 routes.post("/renew", async (req, res) => {
   const { cookie, ...data } = req.session;
@@ -97,9 +100,20 @@ routes.post("/maxage", (req, res) => {
   req.session.cookie.maxAge = req.query.ms === undefined ? null : Number(req.query.ms);
   answer(req, res);
 });
+// What there is to do with a lifetime, as the test has written it.
+const AsyncFunction = (async () => {}).constructor;
+routes.post("/run", async (req, res) => {
+  await new AsyncFunction("req", "regenerate", "save", "day", req.body.code)(
+    req, () => regenerate(req), () => verb((fn) => req.session.save(fn)), 24 * 60 * 60 * 1000,
+  );
+  answer(req, res);
+});
 routes.post("/touch", (req, res) => {
   req.session.touch();
   answer(req, res);
+});
+routes.get("/ids", (req, res, next) => {
+  store.ids((err, ids) => (err ? next(err) : res.json({ ids, by: "node" })));
 });
 routes.post("/hold", async (req, res) => {
   assign(req);

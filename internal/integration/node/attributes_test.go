@@ -12,6 +12,7 @@ import (
 // TestAttributes has different settings on the two sides. What a session began
 // with stays (R15), or the browser would have two cookies.
 func TestAttributes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	type cookie = express.Cookie
 	for _, tt := range []struct {
@@ -150,6 +151,7 @@ func (w *world) keepAttributes(t *testing.T, b *browser, first *site, both []*si
 // TestSecure compares whether each side sends the cookie, and how, behind a
 // proxy and not.
 func TestSecure(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, tt := range []struct {
 		name  string

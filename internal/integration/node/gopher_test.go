@@ -13,10 +13,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"path"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -55,38 +55,42 @@ type gopher struct {
 	gates map[string]gate
 }
 
-// startGo serves until the test is over.
-func (w *world) startGo(t *testing.T, o express.Options) *site {
+// serveGo serves what routes makes of a Manager until the test is over.
+func serveGo[T any](t *testing.T, w *world, o express.Options, routes func(m *sessions.Manager[T], rdb *redis.Client) http.Handler) *site {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: w.addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = rdb.Close() })
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	m, err := express.New[visit](rdb, o)
+	m, err := express.New[T](rdb, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gopher{m: m, gates: map[string]gate{}}
-	sessioned := m.Handler(http.HandlerFunc(g.serve))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/held" || r.URL.Path == "/release" {
-			g.keep(w, r)
-			return
-		}
-		sessioned.ServeHTTP(w, r)
-	}))
+	server := httptest.NewServer(routes(m, rdb))
 	t.Cleanup(server.Close)
-	u, err := url.Parse(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(u.Host)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := inNode("", o)
 	return siteOf("go", port, &a)
+}
+
+// startGo serves a gopher.
+func (w *world) startGo(t *testing.T, o express.Options) *site {
+	t.Helper()
+	return serveGo(t, w, o, func(m *sessions.Manager[visit], _ *redis.Client) http.Handler {
+		g := &gopher{m: m, gates: map[string]gate{}}
+		sessioned := m.Handler(http.HandlerFunc(g.serve))
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/held" || r.URL.Path == "/release" {
+				g.keep(w, r)
+				return
+			}
+			sessioned.ServeHTTP(w, r)
+		})
+	})
 }
 
 func (g *gopher) serve(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +104,11 @@ func (g *gopher) serve(w http.ResponseWriter, r *http.Request) {
 		reply(w, status, map[string]any{"error": err.Error(), "by": "go"})
 		return
 	}
-	all := map[string]any{"id": g.m.Info(r.Context()).ID, "session": s, "by": "go"}
+	info := g.m.Info(r.Context())
+	all := map[string]any{
+		"id": info.ID, "session": s, "by": "go",
+		"idleUntil": info.IdleUntil, "maxAge": time.Until(info.IdleUntil).Milliseconds(),
+	}
 	if ended {
 		all["session"] = nil
 	}
@@ -139,7 +147,16 @@ func (g *gopher) act(s *visit, r *http.Request) (ended bool, err error) {
 	case "POST touch":
 		err = g.m.Touch(ctx)
 	case "POST hold":
-		if err = assign(s, r.Body); err == nil {
+		if err = assign(s, r.Body); err != nil {
+			break
+		}
+		switch r.URL.Query().Get("first") {
+		case "save":
+			err = g.m.Save(ctx)
+		case "touch":
+			err = g.m.Touch(ctx)
+		}
+		if err == nil {
 			err = g.hold(ctx, r.URL.Query().Get("name"))
 		}
 		if then := r.URL.Query().Get("then"); err == nil && then != "" {

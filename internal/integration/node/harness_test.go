@@ -3,6 +3,7 @@ package node_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,6 +29,8 @@ type world struct {
 	redis *redis.Client
 	// wire leads to every server, by its port alone: a host may have any name.
 	wire *http.Transport
+	// slack is by how much Redis' expiry may be shorter than it is everywhere.
+	slack time.Duration
 }
 
 // A site is one of the servers, Node or Go.
@@ -68,9 +71,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) pair(t *testing.T, major string, o express.Options) *pair {
+func (w *world) pair(t *testing.T, stack string, o express.Options) *pair {
 	t.Helper()
-	return &pair{w, w.startNode(t, inNode(major, o)), w.startGo(t, o)}
+	return &pair{w, w.startNode(t, inNode(stack, o)), w.startGo(t, o)}
 }
 
 // both are the two sides, in turn.
@@ -84,18 +87,21 @@ func (p *pair) other(s *site) *site {
 	return p.node
 }
 
-// An app is what app.mjs is configured by.
+// An app is what app.mjs and fastify.mjs are configured by.
 type app struct {
+	stack
 	Redis        string         `json:"redis"`
-	ConnectRedis string         `json:"connectRedis"`
 	StoreOptions map[string]any `json:"storeOptions"`
 	Session      map[string]any `json:"session"`
 	TrustProxy   bool           `json:"trustProxy"`
+	Recipe       map[string]any `json:"recipe,omitempty"` // for those of recipes/
+
+	script string // app.mjs, unless it says otherwise
 }
 
 // inNode writes the options for express-session and connect-redis: those of
 // package express are theirs, by their names.
-func inNode(major string, o express.Options) app {
+func inNode(stack string, o express.Options) app {
 	cookie := map[string]any{}
 	if o.Cookie.MaxAge > 0 {
 		cookie["maxAge"] = o.Cookie.MaxAge.Milliseconds()
@@ -133,7 +139,11 @@ func inNode(major string, o express.Options) app {
 	if o.TTL > 0 {
 		store["ttl"] = o.TTL / time.Second
 	}
-	return app{ConnectRedis: major, StoreOptions: store, Session: session}
+	a := app{stack: stackNamed(stack), StoreOptions: store, Session: session}
+	if a.Framework == "fastify" {
+		a.script = "fastify.mjs"
+	}
+	return a
 }
 
 func siteOf(name, port string, o *app) *site {
@@ -167,7 +177,7 @@ func findNode(t *testing.T) (path string) {
 	return ""
 }
 
-// startNode runs app.mjs until the test is over.
+// startNode runs app.mjs, or another script, until the test is over.
 func (w *world) startNode(t *testing.T, a app) *site {
 	t.Helper()
 	a.Redis = "redis://" + w.addr
@@ -175,36 +185,11 @@ func (w *world) startNode(t *testing.T, a app) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(findNode(t), "app.mjs")
+	script := cmp.Or(a.script, "app.mjs")
+	cmd := exec.Command(findNode(t), script)
 	cmd.Env = append(os.Environ(), "SESSIONS_NODE="+string(config))
-	said := &lockedBuffer{}
-	cmd.Stderr = said
-	// The end of its standard input is the end of the app, also if this process
-	// crashes.
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	_, stdout := start(t, cmd, fmt.Sprintf("%s %s", script, config))
 	kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }) // unless it listens by then
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		end := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-		_, _ = io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("app.mjs: %v", err)
-		}
-		end.Stop()
-		if out := said.String(); out != "" && t.Failed() {
-			t.Logf("app.mjs %s said:\n%s", config, out)
-		}
-	})
 	var listening struct{ Port json.Number }
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	kill.Stop()
@@ -212,9 +197,41 @@ func (w *world) startNode(t *testing.T, a app) *site {
 		err = json.Unmarshal(line, &listening)
 	}
 	if err != nil {
-		t.Fatalf("app.mjs %s does not listen: %v", config, err)
+		t.Fatalf("%s %s does not listen: %v", script, config, err)
 	}
 	return siteOf("node", listening.Port.String(), &a)
+}
+
+// start runs a script of Node's until the test is over. The end of its standard
+// input is its end, also if this process crashes.
+func start(t *testing.T, cmd *exec.Cmd, what string) (stdin io.WriteCloser, stdout io.Reader) {
+	t.Helper()
+	said := &lockedBuffer{}
+	cmd.Stderr = said
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		end := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		end.Stop()
+		if text := said.String(); text != "" && t.Failed() {
+			t.Logf("%s said:\n%s", what, text)
+		}
+	})
+	return stdin, out
 }
 
 // lockedBuffer is written to by exec's goroutine.

@@ -47,6 +47,7 @@ func (w *world) visitAll(t *testing.T, b *browser, node, gopher *site, length ti
 }
 
 func TestLifetimes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	at := func(maxAge, ttl time.Duration) express.Options {
 		o := article(maxAge)
@@ -142,4 +143,40 @@ func TestLifetimes(t *testing.T) {
 		b.ask(resave.node, fmt.Sprintf("POST /maxage?ms=%d", month.Milliseconds()))
 		w.visitAll(t, b, resave.node, resave.gopher, month, true)
 	})
+}
+
+// TestKeptForLonger has stores in Node that keep sessions for longer than their maxAge, and do not touch them: Go
+// shortens no expiry, whether it reads, touches or saves.
+func TestKeptForLonger(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, store string
+		options     map[string]any
+		length      time.Duration // at least
+	}{
+		{"a store of one's own without touch", "own", nil, 7 * 24 * time.Hour},
+		{"disableTTL", "connect-redis", map[string]any{"disableTTL": true}, 292 * 365 * 24 * time.Hour}, // what Go can say
+	} {
+		t.Run("L28 "+tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			o := article(quarter)
+			o.Prefix = ""
+			a := inNode("10", o)
+			a.ConnectRedis, a.StoreOptions = tt.store, tt.options
+			node, gopher := w.startNode(t, a), w.startGo(t, o)
+			b := w.browser(t)
+			b.ask(node, "GET /count")
+			sid := b.sid(node)
+			for _, at := range []*site{node, gopher, gopher, node, gopher} {
+				for _, route := range []string{"GET /read", "POST /touch", "GET /read", "GET /count", "POST /save", "GET /read"} {
+					if a := b.ask(at, route, `{"flash": "hello"}`); a.ID != sid {
+						t.Fatalf("%s: %s: the sid %q, want %q", at.name, route, a.ID, sid)
+					}
+					if left := w.stored(t, at, sid).left; left >= 0 && left < tt.length-time.Minute { // less than 0 is never
+						t.Errorf("%s: %s: Redis keeps it for %v, want %v", at.name, route, left, tt.length)
+					}
+				}
+			}
+		})
+	}
 }

@@ -42,6 +42,7 @@ var script = []struct {
 // TestMatrix plays the script twice, with Node and Go in turn, so that each has
 // every step once. Both answer it alike.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for i := range 16 {
 		o := express.Options{

@@ -53,7 +53,8 @@ func TestRaces(t *testing.T) {
 			{"R10 documented loss: Node parked, Go saves another field: Node's document stands, Go's field is lost", nodeParkedGoSaves},
 			{"R10 documented loss: Node parked, Go destroys: Node brings it back", nodeParkedGoDestroys},
 			{"R10 documented loss: Node parked, Go renews: Node brings the old one back beside the new", nodeParkedGoRenews},
-			{"R10 documented loss: Go parked without a change, Node renews: a rolling cookie hides the new sid", goParkedUnchangedNodeRenews},
+			{"L25 Go parked without a change, Node renews: the browser keeps the new sid", goParkedUnchangedNodeRenews},
+			{"L25 Go parked without a change, Go signs in: the browser keeps the new sid", goParkedUnchangedGoSignsIn},
 			{"R10 documented loss: Go parked, Node renews, Go destroys: the renewed one lives", goParkedNodeRenewsGoDestroys},
 		} {
 			for _, first := range p.both() {
@@ -212,25 +213,33 @@ func nodeParkedGoRenews(t *testing.T, r *race) {
 	r.holds(t, `views=1`)
 }
 
-// What express.New says: the browser goes on with the sid from before.
 func goParkedUnchangedNodeRenews(t *testing.T, r *race) {
-	release := r.b.hold(r.gopher, "")
-	r.b.ask(r.node, "POST /renew")
-	old, renewed := r.sid, r.b.sid(r.node)
-	a := release()
-	if sent := len(a.setCookie) > 0; a.status != http.StatusOK || sent != r.rolling {
-		t.Errorf("Go's answer: %d %s, Set-Cookie %q", a.status, a.Error, a.setCookie)
+	r.goParkedUnchanged(t, r.node, "POST /renew")
+}
+
+func goParkedUnchangedGoSignsIn(t *testing.T, r *race) {
+	r.goParkedUnchanged(t, r.gopher, "POST /signin")
+}
+
+// The parked requests have read, saved, and restarted the expiry.
+func (r *race) goParkedUnchanged(t *testing.T, at *site, route string) {
+	for _, before := range []string{"", "save", "touch"} {
+		release := r.b.hold(r.gopher, "")
+		if before != "" {
+			release = r.b.holdAfter(r.gopher, before, `{"flash": "go"}`)
+		}
+		r.b.ask(at, route)
+		old, renewed := r.sid, r.b.sid(at)
+		if a := release(); a.status != http.StatusOK || len(a.setCookie) > 0 {
+			t.Errorf("%s: Go's answer: %d %s, Set-Cookie %q", before, a.status, a.Error, a.setCookie)
+		}
+		if sid := r.b.sid(at); sid != renewed || sid == old {
+			t.Errorf("%s: the browser has the sid %q, want %q", before, sid, renewed)
+		}
+		r.dead(t, at, old)
+		r.sid = renewed
+		r.lives(t, at, renewed, quarter)
 	}
-	want := renewed
-	if r.rolling {
-		want = old
-	}
-	if sid := r.b.sid(r.node); sid != want {
-		t.Errorf("the browser has the sid %q, want %q", sid, want)
-	}
-	r.dead(t, r.node, old)
-	r.sid = renewed
-	r.holds(t, "views=1")
 }
 
 func goParkedNodeRenewsGoDestroys(t *testing.T, r *race) {

@@ -14,6 +14,7 @@ import (
 // TestRecording records the tables that package express is tested by anew: they
 // are what the real express-session and connect-redis do.
 func TestRecording(t *testing.T) {
+	t.Parallel()
 	node, dir := findNode(t), t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()

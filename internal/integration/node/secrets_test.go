@@ -35,6 +35,7 @@ func signer(t *testing.T, value string, secrets ...string) string {
 // TestSecretRotation deploys a new secret as R16 says, service by service, while
 // one browser keeps its session.
 func TestSecretRotation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	deployments := []struct{ node, gopher string }{
 		{"old", "old"},

@@ -29,38 +29,47 @@ const quarter = 15 * time.Minute
 // A share is one configuration on both sides.
 type share struct {
 	*pair
+	stack
 	length time.Duration // of a session after a request
 	line   string        // of its cookies
 }
 
+// TestShared plays on every stack, two at a time on two cores.
 func TestShared(t *testing.T) {
 	w := newWorld(t)
-	for _, major := range []string{"10", "8", "7", "6"} {
+	for _, stack := range stacks {
 		for _, maxAge := range []time.Duration{quarter, 0} {
-			s := &share{length: 24 * time.Hour, line: "sid; Path=/; HttpOnly"}
+			s := &share{stack: stack, length: 24 * time.Hour, line: "sid; Path=/; HttpOnly"}
 			if maxAge > 0 {
 				s.length, s.line = maxAge, "sid; Path=/; Expires; HttpOnly"
 			}
-			t.Run(fmt.Sprintf("connect-redis %s, maxAge %v", major, maxAge), func(t *testing.T) {
-				s.pair = w.pair(t, major, article(maxAge))
+			t.Run(fmt.Sprintf("%s, maxAge %v", stack.name, maxAge), func(t *testing.T) {
+				t.Parallel()
+				own := *w
+				if stack.major() == 3 {
+					own.slack = time.Second
+				}
+				s.pair = own.pair(t, stack.name, article(maxAge))
 				for _, first := range s.both() {
 					second := s.other(first)
 					from := func(name string, test func(t *testing.T, first, second *site)) {
 						t.Run(name+", "+first.name+" before "+second.name, func(t *testing.T) { test(t, first, second) })
 					}
 					from("R1 R4 R5 R14 counting in turn", s.counting)
-					from("R14 a touch restarts the expiry", s.touching)
+					from("R14 a touch restarts the expiry, and a read stores nothing", s.touching)
 					from("R10 R12 R13 values survive", s.values)
+					from("R10 a flash is read and deleted", s.flashing)
 					from("L12 renew", s.renewing)
 					from("L11 regenerate", s.regenerating)
+					from("L12 Node regenerates, Go signs in", s.signingIn)
 					from("L10 T2 destroy", s.destroying)
 					from("R9 touches, then explicit saves", s.saving)
 				}
 				t.Run("R10 Go writes what it has changed", s.foreign)
 				if maxAge > 0 {
-					t.Run("R9 the trap is there: Node deletes what it saves with a past expires", s.trap)
+					t.Run("R9 the trap is there: Node does not save with a past expires", s.trap)
 				}
-				t.Run("R14 whole seconds, rounded up", s.rounding)
+				t.Run("R14 whole seconds", s.rounding)
 			})
 		}
 	}
@@ -95,17 +104,65 @@ func (s *share) touching(t *testing.T, first, second *site) {
 	b := s.browser(t)
 	b.ask(first, "GET /count")
 	sid := b.sid(first)
-	before := s.lives(t, first, sid, s.length)
 	for _, route := range []string{"GET /read", "POST /touch"} {
 		for _, at := range []*site{first, second} {
+			before := s.stored(t, at, sid)
 			if err := s.redis.Expire(t.Context(), at.prefix+sid, time.Minute).Err(); err != nil {
 				t.Fatal(err)
 			}
 			b.ask(at, route).sends(t, s.line, s.length)
-			if after := s.lives(t, at, sid, s.length); after.raw != before.raw {
+			// With rolling fastify stores what it has read.
+			if after := s.lives(t, at, sid, s.length); after.raw != before.raw && (at == s.gopher || s.Framework != "fastify") {
 				t.Errorf("%s: %s: it was %s, and is %s", at.name, route, before.raw, after.raw)
 			}
 		}
+	}
+}
+
+// flashing sets a member on one side, which the other one shows and deletes.
+func (s *share) flashing(t *testing.T, first, second *site) {
+	b := s.browser(t)
+	b.ask(s.node, "POST /set", nodes)
+	before := s.stored(t, first, b.sid(first)).fields
+	b.ask(first, "POST /set", `{"flash": "saved"}`)
+	if a := b.ask(second, "POST /set", `{"flash": null}`); a.Session["flash"] != nil {
+		t.Errorf("%s: the flash is still %s", second.name, a.Session["flash"])
+	}
+	after := s.stored(t, first, b.sid(first)).fields
+	if !maps.EqualFunc(after, before, func(a, b json.RawMessage) bool { return string(a) == string(b) }) {
+		t.Errorf("after the flash there is\n%s, want\n%s", after, before)
+	}
+	if a := b.ask(first, "GET /read"); a.Session["flash"] != nil {
+		t.Errorf("%s: it has been shown, and is there again: %s", first.name, a.Session["flash"])
+	}
+}
+
+// signingIn goes on with what Node has regenerated, and Node with that.
+func (s *share) signingIn(t *testing.T, first, _ *site) {
+	b := s.browser(t)
+	b.ask(first, "GET /count")
+	for _, step := range []struct {
+		at          *site
+		route, body string
+	}{
+		{s.node, "POST /regenerate", ""},
+		{s.node, "POST /set", `{"prefs": {"theme": "dark"}}`}, // fastify sends no cookie of an empty one
+		{s.gopher, "POST /signin", `{"flash": "hello"}`},
+		{s.node, "POST /regenerate", ""},
+		{s.gopher, "POST /signin", `{"flash": "hello"}`},
+	} {
+		sid, renews := b.sid(first), step.route != "POST /set"
+		b.ask(step.at, step.route, step.body).sends(t, s.line, s.length)
+		if renews {
+			s.dead(t, first, sid)
+		}
+		if now := b.sid(first); (now != sid) != renews {
+			t.Errorf("%s: %s: the sid was %q and is %q", step.at.name, step.route, sid, now)
+		}
+		s.lives(t, first, b.sid(first), s.length)
+	}
+	if a := b.ask(s.node, "GET /read"); string(a.Session["flash"]) != `"hello"` || len(a.Session) != 1 {
+		t.Errorf("node: the session is %s", a.Session)
 	}
 }
 
@@ -306,7 +363,7 @@ func (s *share) saving(t *testing.T, first, second *site) {
 		b.ask(first, "GET /read")
 		b.ask(second, "GET /read")
 	}
-	aged := s.age(t, sid)
+	aged := s.Framework != "fastify" && s.age(t, sid)
 	for range 3 {
 		b.ask(first, "GET /read")
 		b.ask(second, "GET /read")
@@ -329,12 +386,20 @@ func (s *share) saving(t *testing.T, first, second *site) {
 	}
 }
 
+// What was last saved longer than its maxAge ago and only touched since has a
+// past expires. Node deletes it when it saves it, connect-redis 3 and 4 fail,
+// and fastify deletes it already when it loads it.
 func (s *share) trap(t *testing.T) {
 	b := s.browser(t)
 	b.ask(s.gopher, "GET /count")
-	s.age(t, b.sid(s.node))
-	b.ask(s.node, "POST /save", `{"more": 1}`)
-	s.dead(t, s.node, b.sid(s.node))
+	sid := b.sid(s.node)
+	s.age(t, sid)
+	a, err := b.send(s.node, "POST /save", `{"more": 1}`, nil)
+	if failed := a.status == http.StatusInternalServerError; err != nil || failed != (s.major() < 5) {
+		t.Errorf("%d %s, %v", a.status, a.Error, err)
+	} else if !failed {
+		s.dead(t, s.node, sid)
+	}
 }
 
 // A session keeps the maxAge it is given when it begins. The tenth of a second

@@ -57,6 +57,7 @@ type walk struct {
 }
 
 func TestWalk(t *testing.T) {
+	t.Parallel()
 	seed := *walkSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

@@ -24,6 +24,7 @@ type vector struct {
 // TestVectors takes the recorded sessions round, each with its cookie and its
 // stored bytes: Go reads them, and writes what Node reads, and again.
 func TestVectors(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("../../../express/testdata/vectors.json")
 	if err != nil {
 		t.Fatal(err)

@@ -23,23 +23,26 @@ func TestMain(m *testing.M) {
 	kit.Main(m)
 }
 
-// An upgrader makes a WebSocket of a request and closes it.
-type upgrader func(w http.ResponseWriter, r *http.Request) error
+// An upgrade makes a WebSocket of a request and closes it.
+type upgrade func(w http.ResponseWriter, r *http.Request) error
 
-func gorillaWith(header func(w http.ResponseWriter) http.Header) upgrader {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		conn, err := (&gorilla.Upgrader{}).Upgrade(w, r, header(w))
-		if err != nil {
-			return err
-		}
-		return conn.Close()
+var upgrader gorilla.Upgrader
+
+func gorillaAlone(w http.ResponseWriter, r *http.Request) error {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return err
 	}
+	return conn.Close()
 }
 
-var (
-	gorillaAlone   = gorillaWith(func(http.ResponseWriter) http.Header { return nil })
-	gorillaWithOur = gorillaWith(func(w http.ResponseWriter) http.Header { return w.Header() })
-)
+func gorillaWithOur(w http.ResponseWriter, r *http.Request) error {
+	conn, err := upgrader.Upgrade(w, r, w.Header())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
 
 func coderAccept(w http.ResponseWriter, r *http.Request) error {
 	conn, err := coder.Accept(w, r, nil)
@@ -50,7 +53,7 @@ func coderAccept(w http.ResponseWriter, r *http.Request) error {
 }
 
 // proxied lets a ReverseProxy pass the upgrade on to a server that has no sessions.
-func proxied(t *testing.T) upgrader {
+func proxied(t *testing.T) upgrade {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { kit.OK(t, gorillaAlone(w, r)) }))
 	t.Cleanup(backend.Close)
 	target, err := url.Parse(backend.URL)
@@ -65,7 +68,7 @@ func TestWebSockets(t *testing.T) {
 	const undelivered = sessions.EventUndelivered
 	for _, tc := range []struct {
 		desc    string
-		upgrade upgrader
+		upgrade upgrade
 		verb    string // "" is a change without one
 		stored  bool
 		cookie  bool // the client gets it

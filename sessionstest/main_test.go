@@ -1,4 +1,4 @@
-package sessions_test
+package sessionstest_test
 
 import (
 	"testing"
