@@ -159,6 +159,9 @@ func FuzzCookieHeader(f *testing.F) {
 	f.Add("a.b..c.", "\x00\x01", `connect.sid=s:a.b..c.; connect.sid="s%3Aa.b"; connect.sid=s%3A.`)
 	f.Add("\xff", "keyboard cat", "")
 	f.Add("%zz%20 \u2028", "é", "connect.sid=%ff%; ; =; connect.sid")
+	for _, n := range []int{200, 201, 3900, 4038} { // around what each Store takes, and what a browser keeps
+		f.Add(strings.Repeat("s", n), "keyboard cat", "")
+	}
 	f.Fuzz(func(t *testing.T, sid, secret, header string) {
 		if secret == "" {
 			t.Skip("New refuses an empty secret")
@@ -167,7 +170,8 @@ func FuzzCookieHeader(f *testing.F) {
 		count := func(_ http.ResponseWriter, r *http.Request) { sessions.FromContext[visit](r.Context()).Views++ }
 		answer := desk.serve(get("/"), count)
 		sent := answer.Header["Set-Cookie"]
-		if sid == "" || len(sid) > 200 || !utf8.ValidString(sid) { // and could not be read back
+		const room = len("=") + 4096 // that browsers keep
+		if sid == "" || !utf8.ValidString(sid) || len(signed("connect.sid", sid, secret)) > room { // and could not be read back
 			if answer.StatusCode != http.StatusInternalServerError || len(sent) > 0 || len(desk.stored(t)) > 0 {
 				t.Errorf("a session has begun under the sid %q: %q", sid, desk.stored(t))
 			}
