@@ -170,7 +170,7 @@ func FuzzCookieHeader(f *testing.F) {
 		count := func(_ http.ResponseWriter, r *http.Request) { sessions.FromContext[visit](r.Context()).Views++ }
 		answer := desk.serve(get("/"), count)
 		sent := answer.Header["Set-Cookie"]
-		const room = len("=") + 4096 // that browsers keep
+		const room = len("=") + 4096                                                               // that browsers keep
 		if sid == "" || !utf8.ValidString(sid) || len(signed("connect.sid", sid, secret)) > room { // and could not be read back
 			if answer.StatusCode != http.StatusInternalServerError || len(sent) > 0 || len(desk.stored(t)) > 0 {
 				t.Errorf("a session has begun under the sid %q: %q", sid, desk.stored(t))
