@@ -134,9 +134,9 @@ func (x *exchange) saveLate() {
 		x.autosaveLate(nil)
 	} else if x.byCommit {
 		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
-		ctx, cancel := x.core.engine.SaveContext(x)
-		defer cancel()
-		_ = x.stored.Discard(ctx)
+		saving := x.core.engine.SaveContext(x)
+		defer saving.Stop()
+		_ = x.stored.Discard(saving)
 	}
 }
 
@@ -251,9 +251,9 @@ func (x *exchange) saveAndWriteHeader() error {
 // has no token to send.
 func (x *exchange) look(due bool) {
 	if due && !x.unanswered {
-		ctx, cancel := x.core.engine.SaveContext(x)
-		defer cancel()
-		x.stored.Look(ctx)
+		saving := x.core.engine.SaveContext(x)
+		defer saving.Stop()
+		x.stored.Look(saving)
 	}
 }
 

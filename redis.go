@@ -223,7 +223,10 @@ func addressOf(rdb redis.UniversalClient) string {
 }
 
 // A redisScript is sent by its hash, and as a whole to a server that does not know it.
-type redisScript struct{ text, hash string }
+type redisScript struct {
+	text string
+	hash any // a string, which a command then need not wrap
+}
 
 func newRedisScript(text string) redisScript { return redisScript{text, redis.NewScript(text).Hash()} }
 
@@ -231,7 +234,7 @@ func newRedisScript(text string) redisScript { return redisScript{text, redis.Ne
 func (s redisScript) run(ctx context.Context, send redisSender, args []any) (any, error) {
 	cmd := redis.NewCmd(ctx, args...)
 	send.process(ctx, cmd)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+	if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, args[2:]...)...)
 		send.process(ctx, cmd)
 	}

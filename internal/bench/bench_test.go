@@ -114,7 +114,7 @@ func TestAllocations(t *testing.T) {
 	site, err := named(here)[0].open(s)
 	must(t, err)
 	defer site.close()
-	for o, most := range map[op]float64{read: 30, changed: 64, none: 2} {
+	for o, most := range map[op]float64{read: 30, changed: 53, none: 2} {
 		call, err := site.caller(o)
 		must(t, err)
 		must(t, call())
