@@ -124,7 +124,7 @@ func (s *RedisStore) runScript(ctx context.Context, script redisScript, kind red
 		args = append(args, s.prefix+key)
 	}
 	args = append(args, argv...)
-	return withinTimeout(ctx, s, kind, func(ctx context.Context, send redisSender) (any, error) {
+	return withinTimeout(ctx, s, s.prefix+keys[0], kind, func(ctx context.Context, send redisSender) (any, error) {
 		return script.run(ctx, send, args)
 	})
 }
@@ -137,7 +137,7 @@ func (s *RedisStore) LoadMany(ctx context.Context, keys []string, first int) (da
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	for part := range slices.Chunk(keys, maxRedisKeys) {
-		loaded, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) ([]redisLoad, error) {
+		loaded, err := withinTimeout(ctx, s, s.prefix+part[0], reading, func(ctx context.Context, send redisSender) ([]redisLoad, error) {
 			return s.peekAll(ctx, send, part, first)
 		})
 		if err != nil {
@@ -179,7 +179,7 @@ func (s *RedisStore) peekAll(ctx context.Context, send redisSender, keys []strin
 
 // Members implements [OwnerStore] with ZRANGE.
 func (s *RedisStore) Members(ctx context.Context, index string) (members []string, err error) {
-	members, err = withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) ([]string, error) {
+	members, err = withinTimeout(ctx, s, s.prefix+index, reading, func(ctx context.Context, send redisSender) ([]string, error) {
 		cmd := redis.NewStringSliceCmd(ctx, "zrange", s.prefix+index, 0, -1)
 		send.process(ctx, cmd)
 		return cmd.Result()
