@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,12 @@ type RedisConfig struct {
 	// ReadWithoutReplicas goes on reading, without restarting idle timeouts, from a master that has lost its
 	// replicas (NOREPLICAS). They may follow a new master, where sessions have ended that are still valid here.
 	ReadWithoutReplicas bool
-	Logger              *slog.Logger // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
+	// WaitReplicas is how many replicas must have acknowledged a write (WAIT) before it is done, so that a failover to one
+	// of them keeps it. Otherwise it is [ErrUnavailable]: it is stored, can be read, and may be lost. Restarting an idle
+	// timeout waits for nobody. It is for a *redis.Client or *redis.ClusterClient; see docs/redis.md for its limits. Default: 0, none.
+	WaitReplicas int
+	WaitTimeout  time.Duration // how long a write waits for WaitReplicas. Default: half of Timeout, and always less than that
+	Logger       *slog.Logger  // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
 }
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
@@ -96,6 +102,9 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	}
 	s.deadlines.Timeout = s.timeout
 	s.send = redisSender{rdb: rdb, retries: clientRetries(rdb), once: true, timeout: s.timeout, dial: new(atomic.Pointer[dialFailure])}
+	if s.send.replicas = cfg.WaitReplicas; cfg.WaitReplicas > 0 {
+		s.send.waitTime = cmp.Or(cfg.WaitTimeout, s.timeout/2)
+	}
 	s.direct = keepsDeadlines(rdb)
 	if c, ok := rdb.(*redis.Client); !s.direct || ok && c.Options().PoolSize > maxRedisWaits {
 		s.waits = newRedisWaits(rdb)
@@ -144,8 +153,8 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 	created, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (bool, error) {
 		unit, n := expiry(ttl)
 		cmd := redis.NewBoolCmd(ctx, "set", key, data, unit, n, "nx")
-		send.process(ctx, cmd)
-		return cmd.Result()
+		err := send.write(ctx, key, cmd, cmd.Val)
+		return cmd.Val(), err
 	})
 	if err == nil && !created {
 		err = ErrExists
@@ -173,10 +182,11 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 
 // Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
-	_, err := withinTimeout(ctx, s, s.prefix+key, writing, func(ctx context.Context, send redisSender) (int64, error) {
-		cmd := redis.NewIntCmd(ctx, "del", s.prefix+key)
-		send.process(ctx, cmd)
-		return cmd.Result()
+	key = s.prefix + key
+	_, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (int64, error) {
+		cmd := redis.NewIntCmd(ctx, "del", key)
+		err := send.write(ctx, key, cmd, func() bool { return cmd.Val() > 0 })
+		return cmd.Val(), err
 	})
 	return err
 }
@@ -202,8 +212,13 @@ func (s *RedisStore) Ping(ctx context.Context) error {
 func (s redisSender) ping(ctx context.Context, rdb redis.UniversalClient) error {
 	s.rdb = rdb
 	cmd := redis.NewStatusCmd(ctx, "ping")
-	s.process(ctx, cmd)
-	return cmd.Err()
+	if s.replicas == 0 {
+		s.process(ctx, cmd)
+		return cmd.Err()
+	}
+	wait := redis.NewIntCmd(ctx, "wait", 0, 1) // for none: may it be sent?
+	s.pipelined(ctx, cmd, wait)
+	return cmp.Or(cmd.Err(), wait.Err())
 }
 
 // addressOf is the address that a client was given, as far as it says so. One of NewFailoverClient does not.
@@ -224,15 +239,22 @@ type redisScript struct{ text, hash string }
 
 func newRedisScript(text string) redisScript { return redisScript{text, redis.NewScript(text).Hash()} }
 
-// run sends args, which begin with EVALSHA and the hash.
-func (s redisScript) run(ctx context.Context, send redisSender, args []any) (any, error) {
-	cmd := redis.NewCmd(ctx, args...)
-	send.process(ctx, cmd)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, args[2:]...)...)
-		send.process(ctx, cmd)
+// run sends args, which begin with EVALSHA, the hash, the number of keys and a key. Of a reply other than 1 and "placed"
+// nobody knows whether it tells of a write.
+func (s redisScript) run(ctx context.Context, send redisSender, args []any) (reply any, err error) {
+	do := func(args []any) error {
+		cmd := redis.NewCmd(ctx, args...)
+		err := send.write(ctx, args[3].(string), cmd, func() bool {
+			list, _ := cmd.Val().([]any)
+			return cmd.Val() == int64(1) || len(list) > 0 && list[0] == "placed"
+		})
+		reply = cmd.Val()
+		return err
 	}
-	return cmd.Result()
+	if err = do(args); redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = do(append([]any{"eval", s.text}, args[2:]...))
+	}
+	return reply, err
 }
 
 // withinTimeout runs op within Timeout, with the attempts that its kind allows. key is what op is about, with the prefix;
@@ -396,5 +418,6 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 	if cfg.Timeout != 0 && cfg.Timeout < time.Millisecond {
 		refuse(fmt.Sprintf("RedisConfig.Timeout is %v, less than a millisecond: leave it zero for %v, or add the unit, as in 2 * time.Second", cfg.Timeout, defaultRedisTimeout))
 	}
+	checkReplicas(rdb, cfg.WaitReplicas, cfg.WaitTimeout, cmp.Or(cfg.Timeout, defaultRedisTimeout), refuse)
 	return errors.Join(errs...)
 }

@@ -105,7 +105,7 @@ local at, ttl = unpack(ARGV)
 local noted = redis.call('ZSCORE', index, '')
 if not noted or tonumber(noted) < tonumber(at) then redis.call('ZADD', index, at, '') end
 expire(ttl)
-return 1`)
+return 0`)
 
 var endScript = newRedisScript(redisIndex + `
 local ended = {}
@@ -125,6 +125,9 @@ func (s *RedisStore) runScript(ctx context.Context, script redisScript, kind red
 	}
 	args = append(args, argv...)
 	return withinTimeout(ctx, s, s.prefix+keys[0], kind, func(ctx context.Context, send redisSender) (any, error) {
+		if kind == repairing {
+			send.replicas = 0
+		}
 		return script.run(ctx, send, args)
 	})
 }
@@ -242,7 +245,7 @@ func (s *RedisStore) Relist(ctx context.Context, index, key string, prefix []byt
 	if ttl <= 0 {
 		return errNoTTL(ttl)
 	}
-	reply, err := s.runScript(ctx, relistScript, writing, []string{index, key}, s.ownCopy(prefix), member, created.UnixMilli(), milliseconds(ttl))
+	reply, err := s.runScript(ctx, relistScript, repairing, []string{index, key}, s.ownCopy(prefix), member, created.UnixMilli(), milliseconds(ttl))
 	switch {
 	case err != nil:
 		return err
