@@ -103,7 +103,7 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	s.deadlines.Timeout = s.timeout
 	s.send = redisSender{rdb: rdb, retries: clientRetries(rdb), once: true, timeout: s.timeout, dial: new(atomic.Pointer[dialFailure])}
 	if s.send.replicas = cfg.WaitReplicas; cfg.WaitReplicas > 0 {
-		s.send.waitTime = cmp.Or(cfg.WaitTimeout, s.timeout/2)
+		s.send.waitTime = cmp.Or(cfg.WaitTimeout, max(s.timeout/2, time.Millisecond)) // WAIT takes 0 for ever
 	}
 	s.direct = keepsDeadlines(rdb)
 	if c, ok := rdb.(*redis.Client); !s.direct || ok && c.Options().PoolSize > maxRedisWaits {

@@ -11,9 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// barrierScript changes nothing, and is replicated. WAIT waits for the writes of its own connection alone, so it would
-// not wait for what an attempt before has written and this one has found: the other way round, what is replicated behind
-// that has it before. A key without an expiry is none that an attempt of ours has written.
+// barrierScript changes nothing, and is replicated all the same. WAIT waits for the writes of its own connection alone, so
+// not for what an attempt before has written on another one and this one has found. A replica that has the barrier has all
+// that came before it. A key without an expiry is none that an attempt of ours has written.
 const barrierScript = `
 local left = redis.call('PTTL', KEYS[1])
 if left >= 0 then
@@ -60,6 +60,9 @@ func (s redisSender) write(ctx context.Context, key string, cmd redis.Cmder, wro
 			}
 			return nil
 		})
+		if to != "" && asked == nil { // it has no slot yet, so the client does not know it as a master
+			return likeRedis(redis.Nil, "TRYAGAIN ")
+		}
 	}
 }
 
