@@ -23,6 +23,11 @@ type Config struct {
 	// IdleTimeout ends a session that nobody has used for so long. Every request that loads the session restarts it.
 	// Default: one hour, or Lifetime if that is shorter (NIST SP 800-63B-4, AAL2); -1: none.
 	IdleTimeout time.Duration
+	// TouchInterval is for how long a touch is not repeated: while a session has more than IdleTimeout left, a request
+	// that only reads it writes nothing to the store, nor to its log and its replicas. For that the store keeps sessions
+	// for so much longer: none ends before IdleTimeout, nor later than TouchInterval after that. [Info].LastSeenAt is the
+	// last touch. Once an interval a read takes a second round trip. Default: 0, each read is a touch.
+	TouchInterval time.Duration
 	// Lifetime ends a session so long after its creation or last [Manager.SignIn], however active it is.
 	// Default: 24 hours (NIST SP 800-63B-4, AAL2); -1: none. Not both timeouts can be none.
 	Lifetime  time.Duration
@@ -192,7 +197,32 @@ func isNil(v any) bool {
 func (c *Config) timeouts() (plain, remember record.Timeouts, err error) {
 	plain, err = resolveTimeouts("Config.", c.IdleTimeout, c.Lifetime, time.Hour, day)
 	remember, other := resolveTimeouts("Config.Remember.", c.Remember.IdleTimeout, c.Remember.Lifetime, 30*day, 30*day)
-	return plain, remember, errors.Join(err, other)
+	if err = errors.Join(err, other); err == nil {
+		err = c.checkTouchInterval(plain.Idle, remember.Idle)
+	}
+	plain.Interval, remember.Interval = c.TouchInterval, c.TouchInterval
+	return plain, remember, err
+}
+
+func (c *Config) checkTouchInterval(idle, remembered time.Duration) error {
+	problem := ""
+	switch i := c.TouchInterval; {
+	case i == 0:
+	case i < 0:
+		problem = "is negative: use a duration, or 0 to restart the idle timeout with each read"
+	case i < time.Millisecond:
+		problem = "is less than a millisecond: add the unit, as in time.Minute"
+	case idle == 0 && remembered == 0:
+		problem = "has nothing to do, because no session has an IdleTimeout: leave it out"
+	case idle > 0 && i > idle:
+		problem = fmt.Sprintf("exceeds the IdleTimeout of %v, so that a session could last more than twice as long: shorten it, to a tenth say", idle)
+	case remembered > 0 && i > remembered:
+		problem = fmt.Sprintf("exceeds the Remember.IdleTimeout of %v, so that a session could last more than twice as long: shorten it, to a tenth say", remembered)
+	}
+	if problem == "" {
+		return nil
+	}
+	return fmt.Errorf("sessions: Config.TouchInterval: %v %s", c.TouchInterval, problem)
 }
 
 // resolveTimeouts turns the configured timeouts of one class into effective ones.

@@ -71,6 +71,13 @@ func TestConfig(t *testing.T) {
 	}{
 		{"a zero Config", sessions.Config{}, nil},
 
+		{"L24 a negative TouchInterval", sessions.Config{TouchInterval: -time.Minute}, []string{"sessions: Config.TouchInterval: -1m0s is negative: … 0 to restart the idle timeout with each read"}},
+		{"L24 a TouchInterval without a unit", sessions.Config{TouchInterval: 5}, []string{"sessions: Config.TouchInterval: 5ns is less than a millisecond: add the unit"}},
+		{"L24 a TouchInterval beyond the IdleTimeout", sessions.Config{IdleTimeout: time.Minute, TouchInterval: time.Hour}, []string{"sessions: Config.TouchInterval: 1h0m0s exceeds the IdleTimeout of 1m0s, … shorten it"}},
+		{"L24 a TouchInterval beyond the Remember.IdleTimeout", sessions.Config{Remember: sessions.Remember{IdleTimeout: time.Minute}, TouchInterval: time.Hour}, []string{"sessions: Config.TouchInterval: 1h0m0s exceeds the Remember.IdleTimeout of 1m0s, … shorten it"}},
+		{"L24 a TouchInterval without IdleTimeouts", sessions.Config{IdleTimeout: -1, Remember: sessions.Remember{IdleTimeout: -1}, TouchInterval: time.Minute}, []string{"sessions: Config.TouchInterval: 1m0s has nothing to do, … leave it out"}},
+		{"L24 a TouchInterval as long as the IdleTimeout", sessions.Config{IdleTimeout: time.Minute, TouchInterval: time.Minute}, nil},
+		{"L24 a TouchInterval for remembered sessions alone", sessions.Config{IdleTimeout: -1, TouchInterval: time.Minute}, nil},
 		{"a negative WatchInterval", sessions.Config{WatchInterval: -1}, []string{"sessions: Config.WatchInterval: -1ns is not between 50ms, … and 5s, … use one between, or 0 for 2s"}},
 		{"a WatchInterval without a unit", sessions.Config{WatchInterval: 2}, []string{"sessions: Config.WatchInterval: 2ns is not between 50ms, … use one between"}},
 		{"a WatchInterval as long as a mark lives", sessions.Config{WatchInterval: 10 * time.Second}, []string{"sessions: Config.WatchInterval: 10s is not between 50ms, … and 5s, … use one between"}},

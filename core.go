@@ -15,6 +15,7 @@ import (
 	"github.com/typedsessions/sessions/internal/goroutine"
 	"github.com/typedsessions/sessions/internal/protocol"
 	"github.com/typedsessions/sessions/internal/record"
+	"github.com/typedsessions/sessions/internal/shape"
 	"github.com/typedsessions/sessions/internal/tally"
 )
 
@@ -45,13 +46,13 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 		checkTokens(&m.Config, plain, remember))
 
 	codecs := []Codec{m.Codec, JSON{}, MsgPack{}}
-	shape, err := checkType(&m.Config, &typ, codecs)
+	found, err := checkType(&m.Config, &typ, codecs)
 	if errs = append(errs, err); err != nil {
 		return nil, errors.Join(errs...)
 	}
 	engine := protocol.Config{
 		Store: store, Timeout: time.Second, Layout: layoutAdapter{m.Layout}, Realm: m.Realm, NewToken: m.NewToken,
-		Plain: plain, Remember: remember, Version: shape.version, MaxSize: m.MaxSize, Unreadable: unreadable,
+		Plain: plain, Remember: remember, Version: found.version, MaxSize: m.MaxSize, Unreadable: unreadable,
 		OnUnreadable:  protocol.UnreadablePolicy(m.OnUndecodable),
 		Process:       rand.Text()[:12],
 		WatchInterval: m.WatchInterval, OwnerOf: m.ownerOf,
@@ -65,20 +66,25 @@ func newCore(store Store, cfg Config, typ typeInfo) (*core, error) {
 	errs = append(errs, m.setOwners(store, &engine))
 	m.engine = protocol.New(engine)
 	m.docType = document.Type{
-		Name: typ.reflected.String(), New: typ.new, Version: shape.version,
+		Name: typ.reflected.String(), New: typ.new, Version: found.version,
 		Defaults: typ.defaults, Owner: typ.owner, Merge: typ.merge, Upgrade: typ.upgrade, Process: m.engine.Process,
 	}
 	for i, c := range codecs {
-		m.docType.Codecs = append(m.docType.Codecs, withOptional(c, shape.fields[i]))
+		d := withOptional(c, found.fields[i])
+		switch c.(type) {
+		case JSON, MsgPack: // and not what only has the name of one
+			d.Snapshot = shape.SnapshotOf(typ.reflected, c.Name())
+		}
+		m.docType.Codecs = append(m.docType.Codecs, d)
 		if typ.defaults != nil {
 			m.docType.Codecs[i].NoteUnwritten(typ.fresh())
 		}
 	}
-	errs = append(errs, m.checkRecord(shape.fresh))
+	errs = append(errs, m.checkRecord(found.fresh))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	m.zero = document.Document{Codec: m.docType.Codecs[0], Data: shape.fresh, OwnEncoding: true}
+	m.zero = document.Document{Codec: m.docType.Codecs[0], Data: found.fresh, OwnEncoding: true}
 	return m, nil
 }
 

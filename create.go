@@ -33,7 +33,7 @@ func (s *session) newRecord() record.Record {
 // ended, the new one has another ID, and T as the request has it, encoded afresh: nothing is brought back. changeHeader
 // is nil if a change of owner alone is the sign-in.
 func (s *session) createSignedIn(ctx context.Context, changeHeader func(*record.Record)) error {
-	_, mine, err := s.live.encode(s.core, nil, nil, document.Document{})
+	mine, err := s.live.encode(s.core, document.Document{})
 	if err != nil {
 		return err
 	}

@@ -476,3 +476,13 @@ func ExampleUndecodablePolicy() {
 	// saving fails: true
 	// loading fails
 }
+
+// A busy site whose servers should not have to log and replicate a write for each page that is looked at.
+func ExampleConfig_touchInterval() {
+	cfg := sessions.Config{IdleTimeout: time.Hour, TouchInterval: 5 * time.Minute}
+	m := manager(cfg)
+	ctx, _ := m.Load(context.Background())
+	info := m.Info(ctx)
+	fmt.Println("a session that is stored now is kept for", time.Until(info.IdleUntil).Round(time.Minute))
+	// Output: a session that is stored now is kept for 1h5m0s
+}

@@ -179,6 +179,7 @@ func (x *exchange) release() {
 	}
 	x.headerSent = true
 	x.request, x.response, x.innerRequest = nil, nil, nil
+	x.live.release()
 	x.mu.Unlock()
 	if undelivered {
 		x.core.report(&x.session, e)

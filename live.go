@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/goroutine"
@@ -17,15 +19,32 @@ import (
 // FromContext does not wait for one.
 type live struct {
 	mu       sync.Mutex
-	value    any    // the *T; nil until somebody looks at it or it is loaded
-	fresh    []byte // the encoding of value when it was fresh, if T is Defaulted; else nil, and core.zero is that
-	guest    string // the owner of value when it was fresh; SessionDefaults may set one
-	used     bool   // somebody looked at the session
-	timedOut bool   // http.TimeoutHandler has answered for its handler
+	value    any       // the *T; nil until somebody looks at it or it is loaded
+	defaults *defaults // of value when it was fresh, if T is Defaulted; else nil
+	snapshot *snapshot // of value when it was last known to be equal to a document; nil if none was taken
+	equal    *byte     // where the Data of a document begins that value is equal to as long as nobody has it; else nil
+	handed   bool      // somebody has value
+	used     bool      // somebody looked at the session
+	timedOut bool      // http.TimeoutHandler has answered for its handler
 
 	lookers   []looker
 	abandoned error // not nil: a handler runs on without its response, and only that may use *T
 }
+
+// defaults are what SessionDefaults has made of a fresh T.
+type defaults struct {
+	data  []byte // its encoding
+	owner string
+}
+
+// A snapshot tells whether *T is still equal to a document, without encoding it.
+type snapshot struct {
+	of   *byte // where the Data of the document begins
+	data []byte
+}
+
+// snapshots keeps those of requests that are over. Large ones are not kept.
+var snapshots = sync.Pool{New: func() any { return new(snapshot) }}
 
 // A looker is a goroutine that has called get with a context that ends before the request's. http.TimeoutHandler
 // gives its handler such a context.
@@ -42,6 +61,7 @@ func (l *live) get(c *core, scope, request context.Context) any {
 		l.makeFresh(c)
 	}
 	l.used = true
+	l.hand(c)
 	if at, ok := scope.Deadline(); ok && scope.Done() != request.Done() {
 		l.noteLooker(c, at)
 	}
@@ -107,10 +127,77 @@ func (l *live) isUsed() bool {
 func (l *live) makeFresh(c *core) {
 	l.value = c.typ.fresh()
 	if c.typ.defaults != nil {
-		l.fresh, _ = c.Codec.Marshal(l.value) // New has checked that this succeeds
+		l.defaults = new(defaults)
+		l.defaults.data, _ = c.Codec.Marshal(l.value) // New has checked that this succeeds
 		if c.typ.owner != nil {
-			l.guest = c.typ.owner(l.value)
+			l.defaults.owner = c.typ.owner(l.value)
 		}
+	}
+	l.setEqual(c, l.freshDocument(c).Data)
+}
+
+// setEqual notes that *T is equal to a document; nil data that it is equal to none. mu is held.
+func (l *live) setEqual(c *core, data []byte) {
+	l.equal = unsafe.SliceData(data)
+	if l.handed {
+		l.take(c)
+	}
+}
+
+// hand is called before value is handed out for the first time, and any time after. mu is held.
+func (l *live) hand(c *core) {
+	if !l.handed {
+		l.take(c)
+		l.handed = true
+	}
+}
+
+// take takes a snapshot of *T, which is equal to a document. mu is held.
+func (l *live) take(c *core) {
+	if l.equal == nil {
+		return
+	}
+	if take := c.docType.Codecs[0].Snapshot; take != nil {
+		if l.snapshot == nil {
+			l.snapshot = snapshots.Get().(*snapshot)
+		}
+		l.snapshot.of, l.snapshot.data = l.equal, take(l.snapshot.data[:0], l.value)
+	}
+	l.equal = nil
+}
+
+// isEqual tells whether *T is known to be equal to a document by Config.Codec. mu is held.
+func (l *live) isEqual(c *core, d document.Document) bool {
+	codec, of := c.docType.Codecs[0], unsafe.SliceData(d.Data)
+	switch {
+	case d.Codec != codec || of == nil:
+		return false
+	case !l.handed:
+		return l.equal == of
+	case l.snapshot == nil || l.snapshot.of != of:
+		return false
+	}
+	now := snapshots.Get().(*snapshot)
+	now.data = codec.Snapshot(now.data[:0], l.value)
+	same := bytes.Equal(now.data, l.snapshot.data)
+	now.release()
+	return same
+}
+
+func (s *snapshot) release() {
+	if cap(s.data) <= maxEncodeBuffer {
+		s.of = nil
+		snapshots.Put(s)
+	}
+}
+
+// release lets go of what is only needed while the request is served.
+func (l *live) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.snapshot != nil {
+		l.snapshot.release()
+		l.snapshot = nil
 	}
 }
 
@@ -118,18 +205,23 @@ func (l *live) makeFresh(c *core) {
 func (l *live) freshOwner() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.guest
+	if l.defaults == nil {
+		return ""
+	}
+	return l.defaults.owner
 }
 
-// set replaces the content of *T; a pointer that the handler holds stays.
-func (l *live) set(c *core, v any) {
+// set replaces the content of *T, by what is equal to a document with this data, or to none; a pointer that the handler
+// holds stays.
+func (l *live) set(c *core, v any, data []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.value == nil {
 		l.value = v
-		return
+	} else {
+		c.typ.assign(l.value, v)
 	}
-	c.typ.assign(l.value, v)
+	l.setEqual(c, data)
 }
 
 // replace replaces the content of *T, as set does, and returns a copy of the former content.
@@ -139,6 +231,7 @@ func (l *live) replace(c *core, v any) (before any) {
 	before = c.typ.new()
 	c.typ.assign(before, l.value)
 	c.typ.assign(l.value, v)
+	l.setEqual(c, nil)
 	return before
 }
 
@@ -146,7 +239,7 @@ func (l *live) replace(c *core, v any) (before any) {
 func (l *live) reset(c *core) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fresh = nil
+	l.defaults = nil
 	if l.value != nil {
 		held := l.value
 		l.makeFresh(c)
@@ -158,17 +251,33 @@ func (l *live) reset(c *core) {
 // freshDocument is a fresh T in encoded form, the base while nothing is stored. mu is held.
 func (l *live) freshDocument(c *core) document.Document {
 	d := c.zero
-	if l.fresh != nil {
-		d.Data = l.fresh
+	if l.defaults != nil {
+		d.Data = l.defaults.data
 	}
 	return d
 }
 
-// encode appends the encoded *T to dst, by the codec of base, because the two are compared. If nothing is stored,
-// base is empty and compared is a fresh T. The lock is held meanwhile: a handler that http.TimeoutHandler has
-// given up, and that calls FromContext for the first time, waits until the encoding is done. If a request's
-// context is given, an abandoned T is errAbandoned.
-func (l *live) encode(c *core, request ending, dst []byte, base document.Document) (compared, mine document.Document, err error) {
+// encode encodes *T by the codec of base. If nothing is stored, base is empty. The lock is held meanwhile: a handler that
+// http.TimeoutHandler has given up, and that calls FromContext for the first time, waits until the encoding is done.
+func (l *live) encode(c *core, base document.Document) (mine document.Document, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value == nil {
+		l.makeFresh(c)
+	}
+	if base.Codec == nil {
+		base = c.zero
+	}
+	if mine, err = c.docType.Encode(base.Codec, nil, l.value); err == nil {
+		l.setEqual(c, mine.Data)
+	}
+	return mine, err
+}
+
+// encodeIfChanged encodes *T by the codec of base, unless it is equal to base, or if base is empty to a fresh T: then
+// there is nothing to encode, and mine is that. With always it is encoded all the same. If a request's context is given,
+// an abandoned T is errAbandoned.
+func (l *live) encodeIfChanged(c *core, request ending, base document.Document, always bool) (compared, mine document.Document, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if request != nil && l.abandoned == nil {
@@ -183,13 +292,33 @@ func (l *live) encode(c *core, request ending, dst []byte, base document.Documen
 	fresh := base.Codec == nil
 	if fresh {
 		base = l.freshDocument(c)
+		if c.typ.owner != nil {
+			base.Owner = c.typ.owner(l.value) // SessionDefaults may have given it one
+		}
 	}
-	mine, err = c.docType.Encode(base.Codec, dst, l.value)
-	if fresh {
-		base.Owner = mine.Owner // a fresh T may have one by SessionDefaults
+	if !always && l.isEqual(c, base) {
+		return base, base, nil
 	}
-	return base, mine, err
+	buf := encodeBuffers.Get().(*[]byte)
+	defer encodeBuffers.Put(buf)
+	if mine, err = c.docType.Encode(base.Codec, (*buf)[:0], l.value); err != nil {
+		return base, mine, err
+	}
+	if cap(mine.Data) <= maxEncodeBuffer {
+		*buf = mine.Data
+	}
+	if !always && bytes.Equal(mine.Data, base.Data) {
+		return base, base, nil
+	}
+	mine.Data = bytes.Clone(mine.Data)
+	l.setEqual(c, mine.Data)
+	return base, mine, nil
 }
+
+// encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.
+var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxEncodeBuffer = 64 << 10
 
 var errAbandoned = errors.New("sessions: the handler goes on without its response")
 

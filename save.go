@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/typedsessions/sessions/internal/document"
 	"github.com/typedsessions/sessions/internal/protocol"
@@ -134,29 +134,17 @@ func (s *session) isWithheld(mine document.Document) bool {
 	return true
 }
 
-// encodeBuffers holds buffers for encodings that are only compared. Large ones are not kept.
-var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
-const maxEncodeBuffer = 64 << 10
-
-// encodeAndCompare encodes *T by the codec of what was loaded and tells whether it is another T. If it is not,
-// mine is the base. While a save is unconfirmed T counts as changed. The request's context is given if no verb
-// has asked for it: then an abandoned T is not encoded.
+// encodeAndCompare tells whether *T is another T than what was loaded, and encodes it by that codec if so. If not, mine is
+// the base. While a save is unconfirmed T counts as changed. The request's context is given if no verb has asked for it:
+// then an abandoned T is not encoded.
 func (s *session) encodeAndCompare(request ending) (mine document.Document, changed bool, err error) {
-	buf := encodeBuffers.Get().(*[]byte)
-	defer encodeBuffers.Put(buf)
-	base, mine, err := s.live.encode(s.core, request, (*buf)[:0], s.base)
+	unconfirmed := len(s.unconfirmed) > 0
+	base, mine, err := s.live.encodeIfChanged(s.core, request, s.base, unconfirmed)
 	if err != nil {
 		return mine, false, err
 	}
-	if cap(mine.Data) <= maxEncodeBuffer {
-		*buf = mine.Data
-	}
-	if len(s.unconfirmed) == 0 && bytes.Equal(mine.Data, base.Data) {
-		return base, false, nil
-	}
-	mine.Data = bytes.Clone(mine.Data)
-	return mine, len(s.unconfirmed) > 0 || s.core.docType.Changed(base, mine), nil
+	same := unsafe.SliceData(mine.Data) == unsafe.SliceData(base.Data)
+	return mine, !same && (unconfirmed || s.core.docType.Changed(base, mine)), nil
 }
 
 // An edit is one change of a stored session, as far as T is concerned. Package protocol writes it, and calls
@@ -250,7 +238,7 @@ func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	s.setBase(e.composed)
 	e.contentBefore = nil
 	if e.merged.Value != nil {
-		s.live.set(s.core, e.merged.Value)
+		s.live.set(s.core, e.merged.Value, e.composed.Data)
 	}
 	if len(e.merged.Lost) > 0 || e.merged.Replaced {
 		s.addEvent(EventConflict, nil, e.merged.Lost...)
@@ -390,14 +378,14 @@ func (e *edit) runFunction() (err error) {
 	if err := s.runUnlocked(e.fn); err != nil {
 		return &protocol.Refusal{Err: err}
 	}
-	_, e.composed, err = s.live.encode(s.core, nil, nil, e.composed)
+	e.composed, err = s.live.encode(s.core, e.composed)
 	return err
 }
 
 // putBack undoes what an Update that has failed did to *T.
 func (e *edit) putBack() {
 	if e.contentBefore != nil {
-		e.s.live.set(e.s.core, e.contentBefore)
+		e.s.live.set(e.s.core, e.contentBefore, nil)
 		e.contentBefore = nil
 	}
 }

@@ -269,7 +269,7 @@ func (s *session) Decode(rec record.Record) (err error) {
 
 // Adopt implements [protocol.Application]: *T becomes what Decode has read.
 func (s *session) Adopt() {
-	s.live.set(s.core, s.decoded.value)
+	s.live.set(s.core, s.decoded.value, s.decoded.doc.Data)
 	s.setBase(s.decoded.doc)
 	s.decoded = decoded{}
 }

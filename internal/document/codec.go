@@ -18,6 +18,9 @@ type Codec struct {
 	Encoder
 	// AppendMarshal is Marshal into a buffer; nil if the codec cannot do that.
 	AppendMarshal func(dst []byte, v any) ([]byte, error)
+	// Snapshot appends what the codec sees of v, a *T: while that is the same, so is the encoding. It is nil for a T of
+	// which that cannot be said.
+	Snapshot shape.Snapshot
 	// Split takes a document apart into its top-level fields, and Join puts one together. Both are nil if the
 	// codec cannot do that.
 	Split func(data []byte) ([]Field, error)

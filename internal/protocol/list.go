@@ -215,7 +215,7 @@ func (s *Session) noteRevocation(ctx context.Context, owner string) error {
 	ctx, cancel := e.SaveContext(ctx)
 	defer cancel()
 	index, _ := e.indexOf(owner)
-	ttl := max(e.Plain.Lifetime, e.Plain.Idle, e.Remember.Lifetime, e.Remember.Idle)
+	ttl := max(e.Plain.Lifetime, e.Plain.Touch(), e.Remember.Lifetime, e.Remember.Touch())
 	return e.store.Revoke(ctx, s.app, index, time.Now(), ttl+indexMargin)
 }
 

@@ -107,8 +107,10 @@ func (s *Session) loadToken(ctx context.Context, token string, when When) error 
 	e := s.engine
 	remembered, known, _ := e.Layout.Parse(token)
 	// The touch is the idle timeout alone; the Lifetime is checked when the record is opened.
-	touch := e.Timeouts(remembered).Idle
-	if when == Never || !known {
+	timeouts := e.Timeouts(remembered)
+	touch := timeouts.Touch()
+	asks := !known || timeouts.Interval > 0 // what is left decides whether it is touched, and the record by how much
+	if when == Never || asks {
 		touch = 0
 	}
 	lookDue := false
@@ -135,16 +137,23 @@ func (s *Session) loadToken(ctx context.Context, token string, when When) error 
 			}
 			raw = current
 		}
-		if known || when == Never || e.idle(&rec) == 0 || try == 3 {
+		if !asks || when == Never || e.idle(&rec) == 0 || try == 3 {
 			break
 		}
 		if try == 1 {
 			first = time.Now()
 		}
-		ttl := e.Timeouts(rec.Remembered).TTL(&rec, first)
+		timeouts = e.Timeouts(rec.Remembered)
+		ttl := timeouts.TTL(&rec, first)
+		if known {
+			ttl = timeouts.IdleOf(&rec)
+		}
 		if try == 1 {
-			lookDue = when == AtLook
-			if ttl < left || lookDue && left >= ttl/2 {
+			if timeouts.IsRecent(left, ttl) {
+				break
+			}
+			lookDue = when == AtLook && !known
+			if ttl < left && !known || lookDue && left >= ttl/2 {
 				break
 			}
 		}

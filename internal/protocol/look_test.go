@@ -147,3 +147,81 @@ func one(verb func(*fixture, *protocol.Session)) []func(*fixture, *protocol.Sess
 func putsFor(key string, r rec, ttl time.Duration) act {
 	return func(fx *fixture) { fx.entries[key] = entry{r.sealed(fx.layout), time.Now().Add(ttl)} }
 }
+
+// The session old was stored by a process with the same TouchInterval. A request loads it, does something, and looks when
+// it answers.
+func TestTouchInterval(t *testing.T) {
+	const interval = 5 * time.Minute
+	unknown := layout{classless: true}
+	own := layout{foreign: true, classless: true}
+	for _, row := range []struct {
+		name     string
+		layout   layout
+		stored   rec           // a, if it is zero
+		kept     time.Duration // how long it stays in the store when the request comes
+		passive  bool
+		readOnly bool
+		do       func(*fixture, *protocol.Session)
+
+		commands string
+		seen     time.Duration // how long ago it was touched last, as far as the request knows
+		notices  string
+		ttl      time.Duration // of old after it
+	}{
+		{name: "L24 touched just now", kept: idle + interval, commands: "load old", ttl: idle + interval - roundTrip},
+		{name: "L24 touched within the interval", kept: idle + time.Minute, commands: "load old", seen: 4 * time.Minute, ttl: idle + time.Minute - roundTrip},
+		{name: "L24 the IdleTimeout is left", kept: idle + roundTrip, commands: "load old", seen: interval - roundTrip, ttl: idle},
+		{name: "L24 less than the IdleTimeout is left", kept: idle, commands: "load old, touch old 35m0s", ttl: idle + interval},
+		{name: "L24 it is kept for longer, as by an older configuration", kept: time.Hour, commands: "load old, touch old 35m0s", ttl: idle + interval},
+		{name: "L16 L24 a passive request", kept: idle - time.Minute, passive: true, commands: "load old", seen: 6 * time.Minute, ttl: idle - time.Minute - roundTrip},
+		{name: "L4 L24 the store cannot touch", kept: idle - time.Minute, readOnly: true, commands: "load old, touch old 35m0s", seen: 25 * time.Minute, notices: "TouchSkipped", ttl: idle + interval},
+		{name: "L4 L24 the store cannot touch, and need not", kept: idle + time.Minute, readOnly: true, commands: "load old", seen: 4 * time.Minute, ttl: idle + time.Minute - roundTrip},
+		{
+			name: "L24 Touch always touches", kept: idle + interval, commands: "load old, touch old 35m0s", ttl: idle + interval,
+			do: func(fx *fixture, s *protocol.Session) { fx.want("Touch", name(s.Touch(fx.ctx)), "ok") },
+		},
+		{
+			name: "L24 Reload always touches", kept: idle + interval, commands: "load old, touch old 35m0s", ttl: idle + interval,
+			do: func(fx *fixture, s *protocol.Session) { fx.want("Reread", name(s.Reread(fx.ctx)), "ok") },
+		},
+		{
+			name: "L24 a save restarts both", kept: idle + time.Minute, commands: "load old, swap old", ttl: idle + interval,
+			do: func(fx *fixture, s *protocol.Session) {
+				fx.want("Write", fx.write(s, &composer{steps: []compose{edit("b")}}, false), "ok")
+			},
+		},
+		{name: "L24 L25 a look within the interval", layout: unknown, kept: idle + time.Minute, commands: "load old, load old", seen: 4 * time.Minute, ttl: idle + time.Minute - 2*roundTrip},
+		{name: "L24 L25 a look after it", layout: unknown, kept: idle, commands: "load old, touch old 35m0s", ttl: idle + interval},
+		{name: "L24 a record's own timeout", layout: own, stored: rec{payload: "a", idle: time.Minute}, kept: 6 * time.Minute, commands: "load old, load old", ttl: 6*time.Minute - 2*roundTrip},
+		{name: "L24 less than a record's own timeout is left", layout: own, stored: rec{payload: "a", idle: time.Minute}, kept: time.Minute, commands: "load old, touch old 6m0s, load old", ttl: 6*time.Minute - roundTrip},
+		{name: "L6 L24 near the end of the Lifetime", stored: rec{payload: "a", age: lifetime - time.Minute}, kept: time.Minute, commands: "load old, touch old 35m0s", ttl: idle + interval},
+	} {
+		if row.stored == (rec{}) {
+			row.stored.payload = "a"
+		}
+		inBubble(t, row.name, row.layout, map[string]rec{"old": row.stored}, func(fx *fixture) {
+			fx.engine.Plain.Interval, fx.readOnly = interval, row.readOnly
+			putsFor("old", row.stored, row.kept)(fx)
+			s := fx.session()
+			when := protocol.AtLook
+			if row.passive {
+				when = protocol.Never
+			}
+			fx.want("Load", name(s.Load(fx.ctx, []string{"old"}, when)), "ok")
+			if row.do != nil {
+				row.do(fx, s)
+			}
+			if s.BeginLook() {
+				s.Look(fx.ctx)
+			}
+			fx.want("commands", fx.take(), row.commands)
+			fx.want("notices", fx.app.take(), row.notices)
+			if seen := time.Since(s.LastSeen); row.stored.age == 0 && (seen < row.seen-2*roundTrip || seen > row.seen+2*roundTrip) {
+				fx.t.Errorf("last seen %v ago, want %v", seen, row.seen)
+			}
+			if ttl := time.Until(fx.entries["old"].expires); ttl != row.ttl {
+				fx.t.Errorf("it stays for %v, want %v", ttl, row.ttl)
+			}
+		})
+	}
+}

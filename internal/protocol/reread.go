@@ -50,7 +50,7 @@ func (s *Session) Look(ctx context.Context) {
 	if s.Touched || s.Gone {
 		return
 	}
-	_, left, touched, err := s.reread(ctx)
+	_, left, touched, err := s.reread(ctx, false)
 	switch {
 	case err == nil:
 		s.noteTouch(left, touched)
@@ -60,12 +60,17 @@ func (s *Session) Look(ctx context.Context) {
 	s.lookDue = false
 }
 
-// noteTouch notes that the store will forget the session after left, and that its idle timeout was restarted.
+// noteTouch notes that the store will forget the session after left, and that its idle timeout was restarted, now or
+// within the Interval.
 func (s *Session) noteTouch(left time.Duration, touched bool) {
 	now := time.Now()
 	s.Expires = now.Add(left)
 	if s.Touched = touched; touched {
 		s.LastSeen = now
+		timeouts := s.engine.Timeouts(s.Record.Remembered)
+		if ttl := timeouts.TTL(&s.Record, now); timeouts.IsRecent(left, ttl) {
+			s.LastSeen = now.Add(left - ttl)
+		}
 	}
 }
 
@@ -82,7 +87,7 @@ func (s *Session) IdleUntil() time.Time {
 
 // rereadForVerb is reread of a record that the application decodes. If the session has ended, there is notice of that.
 func (s *Session) rereadForVerb(ctx context.Context) (found Found, left time.Duration, touched bool, err error) {
-	found, left, touched, err = s.reread(ctx)
+	found, left, touched, err = s.reread(ctx, true)
 	if err == nil {
 		err = s.app.Decode(found.Record)
 	}
@@ -91,8 +96,9 @@ func (s *Session) rereadForVerb(ctx context.Context) (found Found, left time.Dur
 
 // reread loads the session's record and reads its header, and touches it by the idle timeout that the Session knows.
 // If another program has changed that, the record is touched once more, by the one that was found. Where the token
-// does not say by which timeout, an expiry is never shortened: the other program may not touch at all.
-func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, touched bool, err error) {
+// does not say by which timeout, an expiry is never shortened: the other program may not touch at all. Without always, a
+// record that was touched within the Interval is not touched.
+func (s *Session) reread(ctx context.Context, always bool) (found Found, left time.Duration, touched bool, err error) {
 	e, rec := s.engine, s.Record
 	left = time.Until(s.Expires)
 	restarted := false // left is what a touch of ours has set
@@ -102,7 +108,8 @@ func (s *Session) reread(ctx context.Context) (found Found, left time.Duration, 
 			return found, 0, false, ErrGone
 		}
 		touch := ttl
-		if e.idle(&rec) == 0 || s.byRecord && !restarted && ttl < left {
+		recent := !always && !restarted && e.Timeouts(rec.Remembered).IsRecent(left, ttl)
+		if e.idle(&rec) == 0 || recent || s.byRecord && !restarted && ttl < left {
 			touch = 0
 		}
 		var raw []byte

@@ -4,6 +4,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"time"
 )
 
@@ -71,8 +72,13 @@ func (r *Record) WrittenOnlyBy(process string) bool {
 	return ok && len(w) > 0 && w[0] == '.' && len(r.Writes[1]) == 0
 }
 
-// Timeouts are those of one class of sessions, plain or remembered. 0 means none; not both are 0.
-type Timeouts struct{ Idle, Lifetime time.Duration }
+// Timeouts are those of one class of sessions, plain or remembered. 0 means none; Idle and Lifetime are not both 0.
+type Timeouts struct {
+	Idle, Lifetime time.Duration
+	// Interval is for how long a touch is not repeated. So that no session ends before Idle is over, it is in the store
+	// for so much longer.
+	Interval time.Duration
+}
 
 // End is when the Lifetime of a session created then is over; zero without a Lifetime.
 func (t Timeouts) End(created time.Time) time.Time {
@@ -82,12 +88,23 @@ func (t Timeouts) End(created time.Time) time.Time {
 	return created.Add(t.Lifetime)
 }
 
-// IdleOf is the idle timeout of a record: its own, or else the class's.
+// Touch is for how long a touch keeps a record that has no idle timeout of its own; 0 means that there is none.
+func (t Timeouts) Touch() time.Duration { return t.IdleOf(&Record{}) }
+
+// IdleOf is for how long a touch keeps a record: its own idle timeout, or else the class's, and the Interval.
 func (t Timeouts) IdleOf(r *Record) time.Duration {
-	if r.Idle > 0 {
-		return r.Idle
+	switch idle := cmp.Or(r.Idle, t.Idle); idle {
+	case 0:
+		return 0
+	default:
+		return idle + t.Interval
 	}
-	return t.Idle
+}
+
+// IsRecent tells whether a record that the store keeps for left, and after a touch would keep for ttl, was touched within
+// the Interval.
+func (t Timeouts) IsRecent(left, ttl time.Duration) bool {
+	return t.Interval > 0 && left > 0 && left <= ttl && left >= ttl-t.Interval
 }
 
 // TTL is how long a record may stay in the store from now on. Zero or less means that its time is up.

@@ -142,7 +142,7 @@ func (s *Server) run() error {
 		return err
 	}
 	s.cmd, s.exited = cmd, exited
-	err = poll(20*time.Second, func() error {
+	err = poll(time.Minute, func() error {
 		select {
 		case <-exited:
 			return stop{fmt.Errorf("it ended: %v", cmd.ProcessState)}
@@ -269,7 +269,7 @@ func ping(addr string) error {
 // replica that copies, a goroutine that ends.
 func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	err := poll(20*time.Second, func() error {
+	err := poll(time.Minute, func() error {
 		if !done() {
 			return fmt.Errorf("waited in vain for %s", what)
 		}

@@ -49,7 +49,7 @@ func (u *user) round(t *testing.T) {
 	if note(err) {
 		u.in = append(u.in, o.Token.Reveal())
 	}
-	if len(u.in) > 5 {
+	if len(u.in) > 15 {
 		token := u.in[0]
 		u.in = u.in[1:]
 		_, loadErr := kit.Request(context.Background(), u.m, token, func(ctx context.Context) error {
@@ -62,117 +62,141 @@ func (u *user) round(t *testing.T) {
 	}
 }
 
+// A succession is a master and the replica that takes its place.
+type succession struct {
+	rdb             redis.UniversalClient
+	master, replica *redistest.Server
+	prefix          string
+	fail            func() // may be called again
+}
+
+func sentinelSuccession(t *testing.T, fail func(s *redistest.Sentinel)) succession {
+	s := redistest.StartSentinel(t)
+	return succession{s.Client(t), s.Master, s.Replica, "session:", func() { fail(s) }}
+}
+
+func clusterSuccession(t *testing.T) succession {
+	c := redistest.StartCluster(t, 3)
+	replica := c.AddReplica(t, 0)
+	prefix := ""
+	for i := 0; prefix == ""; i++ { // of the first master
+		if tag := fmt.Sprintf("{%d}", i); c.Nodes[0].Client(t).ClusterKeySlot(t.Context(), tag).Val() < 16384/3 {
+			prefix = tag
+		}
+	}
+	return succession{c.Client(t), c.Nodes[0], replica, prefix, c.Nodes[0].Kill}
+}
+
+// lose has users sign in and out while the replica is cut off and then takes the master's place, and counts what of that
+// was done and what of it is lost. It is not ok if the replica is no master in the end, as on a machine that is too busy.
+func (at succession) lose(t *testing.T, replicas int) (done, lostIn, lostOut int, ok bool) {
+	cfg := sessions.RedisConfig{Prefix: at.prefix, Timeout: 2 * time.Second, WaitReplicas: replicas}
+	if replicas > 0 {
+		cfg.WaitTimeout = 50 * time.Millisecond
+	}
+	m := kit.New[kit.Session](t, sessions.NewRedisStore(at.rdb, cfg), sessions.Config{})
+	users := make([]*user, 4)
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	for i := range users {
+		u := &user{m: m, name: fmt.Sprint("user ", i)}
+		users[i] = u
+		running.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					u.round(t)
+				}
+			}
+		})
+	}
+	// each waits until every user has tried, or has done, that much more.
+	each := func(what string, count func(u *user) *atomic.Int64, more int64) {
+		for _, u := range users {
+			count(u).Store(0)
+		}
+		for _, u := range users {
+			redistest.Eventually(t, what, func() bool { return count(u).Load() > more })
+		}
+	}
+	isDone := func(u *user) *atomic.Int64 { return &u.done }
+	each("sign-ins and sign-outs", isDone, 40)
+	at.master.Isolate(t) // not for long: a Sentinel promotes no replica that has been alone for ten seconds
+	if replicas == 0 {
+		each("sign-ins and sign-outs that the replica does not get", isDone, 40)
+	} else {
+		each("sign-ins and sign-outs that nobody acknowledges", func(u *user) *atomic.Int64 { return &u.tried }, 5)
+	}
+	replica := at.replica.Client(t)
+	isMaster := func() bool {
+		role, err := replica.Do(t.Context(), "ROLE").Slice()
+		return err == nil && role[0] == "master"
+	}
+	for deadline := time.Now().Add(20 * time.Second); !isMaster() && time.Now().Before(deadline); {
+		at.fail() // a sentinel without fresh news of the replica gives up
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(stop)
+	running.Wait()
+
+	stored := func(token string) bool {
+		n, err := replica.Exists(t.Context(), at.prefix+kit.KeyOf(token)).Result()
+		if err != nil { // the node of a cluster may not know yet that it has the slot
+			redistest.Eventually(t, "an answer", func() bool {
+				n, err = replica.Exists(t.Context(), at.prefix+kit.KeyOf(token)).Result()
+				return err == nil
+			})
+		}
+		return n == 1
+	}
+	for _, u := range users {
+		for _, token := range u.in {
+			if done++; !stored(token) {
+				lostIn++
+			}
+		}
+		for _, token := range u.out {
+			if done++; stored(token) {
+				lostOut++
+			}
+		}
+	}
+	return done, lostIn, lostOut, isMaster()
+}
+
 // What a write told is in the replica that takes the place of the master.
 func TestAcknowledged(t *testing.T) {
 	t.Parallel()
-	type topology struct {
-		rdb             redis.UniversalClient
-		master, replica *redistest.Server
-		prefix          string
-		fail            func(t *testing.T) // may be called again
-	}
-	sentinel := func(fail func(t *testing.T, s *redistest.Sentinel)) func(t *testing.T) topology {
-		return func(t *testing.T) topology {
-			s := redistest.StartSentinel(t)
-			return topology{s.Client(t), s.Master, s.Replica, "session:", func(t *testing.T) { fail(t, s) }}
-		}
-	}
-	for name, start := range map[string]func(t *testing.T) topology{
-		"SENTINEL FAILOVER": sentinel(func(t *testing.T, s *redistest.Sentinel) {
-			s.Sentinels[0].Client(t).Do(t.Context(), "SENTINEL", "FAILOVER", s.MasterName)
-		}),
-		"a Sentinel's master is killed": sentinel(func(_ *testing.T, s *redistest.Sentinel) { s.Master.Kill() }),
-		"a Cluster's master is killed": func(t *testing.T) topology {
-			c := redistest.StartCluster(t, 3)
-			replica := c.AddReplica(t, 0)
-			prefix := ""
-			for i := 0; prefix == ""; i++ { // of the first master
-				if tag := fmt.Sprintf("{%d}", i); c.Nodes[0].Client(t).ClusterKeySlot(t.Context(), tag).Val() < 16384/3 {
-					prefix = tag
-				}
-			}
-			return topology{c.Client(t), c.Nodes[0], replica, prefix, func(*testing.T) { c.Nodes[0].Kill() }}
+	for name, start := range map[string]func(t *testing.T) succession{
+		"SENTINEL FAILOVER": func(t *testing.T) succession {
+			return sentinelSuccession(t, func(s *redistest.Sentinel) {
+				s.Sentinels[0].Client(t).Do(t.Context(), "SENTINEL", "FAILOVER", s.MasterName)
+			})
 		},
+		"a Sentinel's master is killed": func(t *testing.T) succession {
+			return sentinelSuccession(t, func(s *redistest.Sentinel) { s.Master.Kill() })
+		},
+		"a Cluster's master is killed": clusterSuccession,
 	} {
 		for _, replicas := range []int{0, 1} {
 			t.Run(fmt.Sprintf("F7 F20 a replica lags, and %s: with WaitReplicas %d sign-ins and sign-outs that were done are lost only if it is 0", name, replicas), func(t *testing.T) {
 				t.Parallel()
-				at := start(t)
-				cfg := sessions.RedisConfig{Prefix: at.prefix, Timeout: 2 * time.Second, WaitReplicas: replicas}
-				if replicas > 0 {
-					cfg.WaitTimeout = 50 * time.Millisecond
-				}
-				m := kit.New[kit.Session](t, sessions.NewRedisStore(at.rdb, cfg), sessions.Config{})
-				users := make([]*user, 4)
-				stop := make(chan struct{})
-				var running sync.WaitGroup
-				for i := range users {
-					u := &user{m: m, name: fmt.Sprint("user ", i)}
-					users[i] = u
-					running.Go(func() {
-						for {
-							select {
-							case <-stop:
-								return
-							default:
-								u.round(t)
-							}
-						}
-					})
-				}
-				// each waits until every user has tried, or has done, that much more.
-				each := func(what string, count func(u *user) *atomic.Int64, more int64) {
-					for _, u := range users {
-						count(u).Store(0)
-					}
-					for _, u := range users {
-						redistest.Eventually(t, what, func() bool { return count(u).Load() > more })
+				for range 5 {
+					done, lostIn, lostOut, ok := start(t).lose(t, replicas)
+					t.Logf("of %d sign-ins and sign-outs that were done %d and %d are lost; the replica is the master: %t", done, lostIn, lostOut, ok)
+					switch {
+					case !ok || done < 100:
+						continue
+					case replicas > 0 && lostIn+lostOut > 0:
+						t.Errorf("%d sign-ins and %d sign-outs are lost", lostIn, lostOut)
+						return
+					case replicas > 0 || lostIn > 0 && lostOut > 0:
+						return
 					}
 				}
-				each("sign-ins and sign-outs", func(u *user) *atomic.Int64 { return &u.done }, 20)
-				at.master.Isolate(t) // not for long: a Sentinel promotes no replica that has been alone for ten seconds
-				if replicas == 0 {
-					each("sign-ins and sign-outs that the replica does not get", func(u *user) *atomic.Int64 { return &u.done }, 20)
-				} else {
-					each("sign-ins and sign-outs that nobody acknowledges", func(u *user) *atomic.Int64 { return &u.tried }, 5)
-				}
-				replica := at.replica.Client(t)
-				redistest.Eventually(t, "the promotion", func() bool {
-					if role, err := replica.Do(t.Context(), "ROLE").Slice(); err == nil && role[0] == "master" {
-						return true
-					}
-					at.fail(t) // a sentinel without fresh news of the replica gives up
-					return false
-				})
-				close(stop)
-				running.Wait()
-
-				store := sessions.NewRedisStore(replica, sessions.RedisConfig{Prefix: at.prefix, Timeout: kit.OwnerTimeout})
-				redistest.Eventually(t, "its answer", func() bool {
-					_, _, err := store.Load(t.Context(), "k", time.Minute)
-					return errors.Is(err, sessions.ErrNotFound)
-				})
-				now := kit.New[kit.Session](t, store, sessions.Config{})
-				var lostIn, lostOut, in, out int
-				for _, u := range users {
-					for _, token := range u.in {
-						if in++; !kit.Alive(t, now, token) {
-							lostIn++
-						}
-					}
-					for _, token := range u.out {
-						if out++; kit.Alive(t, now, token) {
-							lostOut++
-						}
-					}
-				}
-				t.Logf("lost: %d of %d sign-ins, %d of %d sign-outs", lostIn, in, lostOut, out)
-				if lost := lostIn > 0 && lostOut > 0; lost != (replicas == 0) || replicas > 0 && lostIn+lostOut > 0 {
-					t.Errorf("%d sign-ins and %d sign-outs are lost", lostIn, lostOut)
-				}
-				if in == 0 || out == 0 {
-					t.Errorf("%d sign-ins and %d sign-outs were done", in, out)
-				}
+				t.Error("never what it is about")
 			})
 		}
 	}

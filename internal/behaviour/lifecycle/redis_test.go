@@ -38,6 +38,9 @@ func TestCommands(t *testing.T) {
 		{"L16 passive", true, sessions.Config{Passive: func(*http.Request) bool { return true }}, "", "get, pttl"},
 		{"L16 skipped", true, sessions.Config{Skip: func(r *http.Request) bool { return r.URL.Path == "/row" }}, "", ""},
 		{"L5 without an idle timeout", true, sessions.Config{IdleTimeout: -1}, "", "get, pttl"},
+		{"L24 within the TouchInterval", true, sessions.Config{TouchInterval: time.Minute}, "read", "get, pttl"},
+		{"L24 a change within the TouchInterval", true, sessions.Config{TouchInterval: time.Minute}, "write", "get, pttl, evalsha"},
+		{"L24 Touch within the TouchInterval", true, sessions.Config{TouchInterval: time.Minute}, "Touch", "get, pttl, getex"},
 		{"L4 Touch", true, sessions.Config{}, "Touch", "getex, getex"},
 		{"L19 Reload", true, sessions.Config{}, "Reload", "getex, getex"},
 	}

@@ -123,3 +123,78 @@ func TestActivity(t *testing.T) {
 		}
 	})
 }
+
+func TestTouchInterval(t *testing.T) {
+	t.Parallel()
+	const interval = 5 * time.Minute
+	cfg := sessions.Config{TouchInterval: interval, Remember: sessions.Remember{IdleTimeout: 2 * idle}}
+	seenAt := func(t *testing.T, i sessions.Info, seen time.Time, idle time.Duration) {
+		t.Helper()
+		if i.New || !i.LastSeenAt.Equal(seen) || !i.IdleUntil.Equal(seen.Add(idle+interval)) {
+			t.Errorf("%v after it: %+v, want it last seen at %v", time.Since(seen), i, seen)
+		}
+	}
+	for name, class := range map[string]struct {
+		options []sessions.SignInOption
+		idle    time.Duration
+	}{"plain": {nil, idle}, "remembered": {[]sessions.SignInOption{sessions.Remembered}, 2 * idle}} {
+		bubble(t, "L24 a read within the interval touches nothing, and the next one does: "+name, kit.Memory, cfg, func(t *testing.T, a *kit.App, b *kit.Browser) {
+			b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+				s.UserID = "u1"
+				kit.OK(t, a.SignIn(r.Context(), class.options...))
+			})
+			seen := time.Now()
+			a.Events.Take()
+			for range 5 {
+				time.Sleep(time.Minute)
+				_, i := b.Peek()
+				seenAt(t, i, seen, class.idle)
+			}
+			time.Sleep(time.Minute)
+			_, i := b.Peek()
+			seenAt(t, i, time.Now(), class.idle)
+			a.WantEvents(t)
+		})
+		bubble(t, "L24 it ends at the earliest an IdleTimeout after its last use, and at the latest the interval after that: "+name, kit.Memory, cfg, func(t *testing.T, a *kit.App, b *kit.Browser) {
+			for _, later := range []time.Duration{0, interval} { // the last use, after the last touch
+				b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+					s.UserID = "u1"
+					kit.OK(t, a.SignIn(r.Context(), class.options...))
+				})
+				time.Sleep(later)
+				b.Peek()
+				time.Sleep(class.idle - time.Millisecond)
+				if !b.Alive() {
+					t.Fatalf("it has ended before the IdleTimeout, used %v after its touch", later)
+				}
+				time.Sleep(class.idle + interval + time.Millisecond)
+				if b.Alive() {
+					t.Fatalf("it lives on after the IdleTimeout and the interval, used %v after its touch", later)
+				}
+			}
+		})
+	}
+	bubble(t, "L24 Touch and Reload touch at any time, and so does a save", kit.Memory, cfg, func(t *testing.T, a *kit.App, b *kit.Browser) {
+		b.Login()
+		for _, verb := range []string{"Touch", "Reload", "Save"} {
+			time.Sleep(time.Minute)
+			b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+				if verb == "Save" {
+					s.Views++
+				}
+				kit.OK(t, runVerb(a.Manager, r.Context(), verb))
+				seenAt(t, a.Info(r.Context()), time.Now(), idle)
+			})
+		}
+	})
+	bubble(t, "L24 a process without the interval, and one with it, keep a session alive for each other", kit.Memory, cfg, func(t *testing.T, a *kit.App, b *kit.Browser) {
+		b.Login()
+		old := b.To(kit.NewApp(t, kit.InProcess, a.Store, sessions.Config{}))
+		for range 20 {
+			time.Sleep(idle - time.Minute)
+			if !b.Alive() || !old.Alive() {
+				t.Fatal("gone")
+			}
+		}
+	})
+}
