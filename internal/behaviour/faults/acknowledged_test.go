@@ -134,9 +134,12 @@ func (at succession) lose(t *testing.T, replicas int) (done, lostIn, lostOut int
 		role, err := replica.Do(t.Context(), "ROLE").Slice()
 		return err == nil && role[0] == "master"
 	}
-	for deadline := time.Now().Add(20 * time.Second); !isMaster() && time.Now().Before(deadline); {
+	began := time.Now()
+	for range time.Tick(20 * time.Millisecond) {
+		if isMaster() || time.Since(began) > 20*time.Second {
+			break
+		}
 		at.fail() // a sentinel without fresh news of the replica gives up
-		time.Sleep(20 * time.Millisecond)
 	}
 	close(stop)
 	running.Wait()
