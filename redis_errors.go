@@ -96,6 +96,9 @@ var redisPhrases = []string{
 // redisCause is err without what may be an argument of a command. All that it
 // wraps can be shown as well.
 func redisCause(err error) error {
+	if u, ok := errors.AsType[unacknowledged](err); ok {
+		return u
+	}
 	if reply, ok := replyOf(err); ok {
 		if reply.begins == "" {
 			reply.begins, reply.means = "ERR ", "a reply that is not shown, because it may repeat arguments"
@@ -165,6 +168,14 @@ type definiteRefusal struct{ error }
 
 func (d definiteRefusal) Unwrap() error { return d.error }
 
+// unacknowledged is the error of a write that the server has done and too few replicas have. It is a [redis.Error],
+// because a server has answered.
+type unacknowledged string
+
+func (u unacknowledged) Error() string { return string(u) }
+
+func (unacknowledged) RedisError() {}
+
 // A redisSender sends commands.
 type redisSender struct {
 	rdb     redis.UniversalClient
@@ -172,6 +183,9 @@ type redisSender struct {
 	once    bool // the client does not send it again
 	timeout time.Duration
 	dial    *atomic.Pointer[dialFailure]
+
+	replicas int           // that have to acknowledge a write
+	waitTime time.Duration // for them to do so
 }
 
 func (s redisSender) process(ctx context.Context, cmd redis.Cmder) {
@@ -214,6 +228,7 @@ const (
 	reading redisKind = iota
 	writing
 	writingOnce // if its reply is lost it is not sent again
+	repairing   // a write that belongs to a read, and waits for no replica
 )
 
 // A dialFailure is the last time that the client could not connect. It dials a
