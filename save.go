@@ -220,6 +220,7 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 
 // saveEdit writes an edit of a stored session. On success it updates base, *T, the outcome and the events.
 func (s *session) saveEdit(ctx context.Context, e *edit) error {
+	s.startClock()
 	defer e.putBack() // also after a panic
 	before, key := s.stored.Record.Attrs, s.stored.Key
 	defer s.core.engine.WatchWrite(key)()
@@ -258,7 +259,9 @@ func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	if (e.changed || e.fn != nil) && s.outcome == OutcomeUnchanged {
 		s.outcome = OutcomeChanged
 	}
-	s.addEvent(EventSaved, nil)
+	if s.core.OnEvent != nil { // the event of most changes
+		s.addEvent(EventSaved, nil)
+	}
 	return nil
 }
 

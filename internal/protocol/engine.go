@@ -30,6 +30,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/typedsessions/sessions/internal/deadline"
 	"github.com/typedsessions/sessions/internal/queue"
 	"github.com/typedsessions/sessions/internal/record"
 )
@@ -114,7 +115,8 @@ func (e *Engine) idle(r *record.Record) time.Duration { return e.Timeouts(r.Reme
 // SaveContext returns a context that has the time of one operation and does not end with ctx: when a client
 // hangs up, what it did must be saved all the same.
 func (e *Engine) SaveContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), e.Timeout)
+	c := new(deadline.Context).Start(context.WithoutCancel(ctx), e.Timeout)
+	return c, c.Stop
 }
 
 // openRecord reads what stands before the payload. The checks that trust the record least come first. Except
