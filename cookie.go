@@ -49,8 +49,11 @@ func (c Cookie) path() string {
 }
 
 // Tokens implements [Transport].
-func (c Cookie) Tokens(r *http.Request) []string {
-	return cookieValues(r, c.name(), protocol.MaxCandidates)
+func (c Cookie) Tokens(r *http.Request) []string { return c.appendTokens(nil, r) }
+
+// appendTokens is Tokens, appended to tokens.
+func (c Cookie) appendTokens(tokens []string, r *http.Request) []string {
+	return cookieValues(tokens, r, c.name(), protocol.MaxCandidates)
 }
 
 // Write implements [Transport].

@@ -72,6 +72,7 @@ func (s *session) createErr() error {
 // create stores a new session under a new token. An owner that the request has given to T has signed in; one of
 // SessionDefaults has not.
 func (s *session) create(ctx context.Context, mine document.Document, rec record.Record) (err error) {
+	s.startClock()
 	if err := cmp.Or(s.createErr(), s.core.docType.CheckOwner(mine)); err != nil {
 		return err
 	}

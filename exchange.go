@@ -44,7 +44,8 @@ func (m *core) serve(w http.ResponseWriter, r *http.Request, next http.Handler) 
 	if m.Passive != nil && m.Passive(r) {
 		when = protocol.Never
 	}
-	tokens, fromLast := tokensOf(m.Transport, r)
+	var space [protocol.MaxCandidates]string
+	tokens, fromLast := tokensOf(m.Transport, r, space[:0])
 	x.fromLast = fromLast
 	if err := m.load(&x.session, r.Context(), tokens, when, r); err != nil {
 		// next is not called, because its save would overwrite a record that it has not seen.
@@ -134,6 +135,7 @@ func (x *exchange) saveLate() {
 		x.autosaveLate(nil)
 	} else if x.byCommit {
 		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
+		x.startClock()
 		saving := x.core.engine.SaveContext(x)
 		defer saving.Stop()
 		_ = x.stored.Discard(saving)
@@ -251,6 +253,7 @@ func (x *exchange) saveAndWriteHeader() error {
 // has no token to send.
 func (x *exchange) look(due bool) {
 	if due && !x.unanswered {
+		x.startClock()
 		saving := x.core.engine.SaveContext(x)
 		defer saving.Stop()
 		x.stored.Look(saving)
@@ -328,10 +331,13 @@ func (x *exchange) write() {
 }
 
 func (x *exchange) writeInto(h http.Header) {
-	o := x.result()
-	sent := x.transport().Write(h, x.request, o)
+	t, o := x.transport(), x.resultWithoutInfo()
+	if needsInfo(t, o.Kind) {
+		o.Info = x.info()
+	}
+	sent := t.Write(h, x.request, o)
 	x.tellCaches(h, sent)
-	if t, ok := x.transport().(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
+	if t, ok := t.(SecureTransport); ok && sent && !overHTTPS(x.request) && t.Secure() && x.core.warned.CompareAndSwap(false, true) {
 		x.addEvent(eventInsecure, nil)
 	}
 }

@@ -130,11 +130,26 @@ func transportFor(t Transport, fromLast uint8) Transport {
 	return t
 }
 
-// tokensOf returns the tokens of a request, and what transportFor needs.
-func tokensOf(t Transport, r *http.Request) (tokens []string, fromLast uint8) {
-	if f, ok := t.(*firstOf); ok {
-		tokens, n := f.choose(r)
+// tokensOf returns the tokens of a request, and what transportFor needs. Those of a cookie lie in space, which saves an
+// allocation.
+func tokensOf(t Transport, r *http.Request, space []string) (tokens []string, fromLast uint8) {
+	switch t := t.(type) {
+	case Cookie:
+		return t.appendTokens(space, r), 0
+	case *firstOf:
+		tokens, n := t.choose(r)
 		return tokens, uint8(n)
 	}
 	return t.Tokens(r), 0
+}
+
+// needsInfo tells whether Write of t may look at the Info of an Outcome of that kind.
+func needsInfo(t Transport, kind OutcomeKind) bool {
+	switch t.(type) {
+	case Cookie:
+		return kind == OutcomeCreated || kind == OutcomeRenewed
+	case HeaderToken:
+		return false
+	}
+	return true
 }

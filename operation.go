@@ -27,7 +27,7 @@ type operation struct {
 }
 
 var (
-	opCommit         = &operation{name: "commit", saves: true}
+	opCommit         = &operation{name: commitName, saves: true}
 	opSave           = &operation{name: "save", saves: true}
 	opUpdate         = &operation{name: "update", saves: true}
 	opReload         = &operation{name: "reload", savesNothing: true, needsSession: true}

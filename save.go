@@ -220,6 +220,7 @@ func (s *session) renew(ctx context.Context, r *renewal) error {
 
 // saveEdit writes an edit of a stored session. On success it updates base, *T, the outcome and the events.
 func (s *session) saveEdit(ctx context.Context, e *edit) error {
+	s.startClock()
 	defer e.putBack() // also after a panic
 	before, key := s.stored.Record.Attrs, s.stored.Key
 	defer s.core.engine.WatchWrite(key)()

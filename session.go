@@ -64,7 +64,7 @@ type session struct {
 
 	// The verb or commit that runs.
 	op     string
-	began  time.Time
+	began  time.Time // zero until it has something to do
 	events []Event // reported when the operation ends, so that a hook may call any verb, and may panic
 }
 
@@ -208,7 +208,20 @@ func (s *session) await(op string) {
 
 func (s *session) start(op string) {
 	s.mu.Lock()
-	s.op, s.began = op, time.Now()
+	s.op, s.began = op, time.Time{}
+	if op != commitName { // most commits have nothing to do
+		s.startClock()
+	}
+}
+
+// commitName is the operation of each response.
+const commitName = "commit"
+
+// startClock notes that the operation has something to do from now on.
+func (s *session) startClock() {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
 }
 
 // end ends an operation, and calls the log and the OnEvent hook for what happened in it.
@@ -225,6 +238,7 @@ func (s *session) addEvent(kind EventKind, err error, fields ...string) (kept bo
 	if !s.core.hears(kind) {
 		return false
 	}
+	s.startClock()
 	s.events = append(s.events, Event{
 		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err, route: s.routeFor(kind),
 	})
@@ -318,9 +332,17 @@ func (s *session) info() Info {
 	return i
 }
 
-// result is the Outcome as of now. A session that has ended elsewhere has no token to send.
+// result is the Outcome as of now.
 func (s *session) result() Outcome {
-	o := Outcome{Kind: s.outcome, Info: s.info(), Used: s.live.isUsed(), Touched: s.stored.Touched, Attrs: s.stored.Record.Attrs, Ended: s.ended}
+	o := s.resultWithoutInfo()
+	o.Info = s.info()
+	return o
+}
+
+// resultWithoutInfo is result without its Info, which is two allocations. A session that has ended elsewhere has no token
+// to send.
+func (s *session) resultWithoutInfo() Outcome {
+	o := Outcome{Kind: s.outcome, Used: s.live.isUsed(), Touched: s.stored.Touched, Attrs: s.stored.Record.Attrs, Ended: s.ended}
 	switch {
 	case s.stored.Gone:
 	case s.stored.Token == "" && s.outcome == OutcomeDestroyed:

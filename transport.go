@@ -70,7 +70,7 @@ func withheld(t Transport, r *http.Request) bool {
 			}
 		}
 	}
-	return len(cookieValues(r, name, 1)) == 0
+	return len(cookieValues(nil, r, name, 1)) == 0
 }
 
 // sharePlace tells whether two Transports keep the token in the same cookie or header, as far as they say so.
@@ -89,8 +89,8 @@ func sharePlace(a, b Transport, r *http.Request) bool {
 // name where a browser saw none and let any host of the domain set it.
 const blank = " \t"
 
-// cookieValues are the values of the first cookies of a name, at most so many, whatever they contain.
-func cookieValues(r *http.Request, name string, most int) (values []string) {
+// cookieValues appends the values of the first cookies of a name to values until those are so many, whatever they contain.
+func cookieValues(values []string, r *http.Request, name string, most int) []string {
 	for _, line := range r.Header["Cookie"] {
 		for line != "" && len(values) < most {
 			var pair string

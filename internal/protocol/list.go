@@ -74,7 +74,7 @@ func (s *Session) relistOwn(ctx context.Context) error {
 	ctx = saving
 	found := Found{Raw: s.Raw, Record: s.Record}
 	for {
-		err := s.relistNow(ctx, s.Key, found, time.Until(s.Expires))
+		err := s.relistNow(ctx, s.Key, &found, time.Until(s.Expires))
 		if !errors.Is(err, ErrConflict) || ctx.Err() != nil {
 			return s.noteIfGone(err)
 		}

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -162,19 +161,21 @@ func (s *Session) loadToken(ctx context.Context, token string, when When) error 
 		}
 		touch = ttl
 	}
-	if touch > 0 && left != touch {
+	skipped := touch > 0 && left != touch
+	if skipped {
 		s.app.Notice(Notice{Kind: TouchSkipped})
 	}
-	if err := s.relist(ctx, key, Found{Raw: raw, Record: rec}, cmp.Or(max(left, 0), e.TTL(&rec))); err != nil {
-		return nil // it has ended
-	}
-	s.Token, s.Key = token, key
-	s.Touched = when != Never && !(touch > 0 && left != touch)
 	if left <= 0 { // the store does not say: then at most that
 		left = e.TTL(&rec)
 	}
+	found := Found{Raw: raw, Record: rec}
+	if err := s.relist(ctx, key, &found, left); err != nil {
+		return nil // it has ended
+	}
+	s.Token, s.Key = token, key
+	s.Touched = when != Never && !skipped
 	s.app.Adopt()
-	s.Adopt(&Found{Raw: raw, Record: rec}, left)
+	s.Adopt(&found, left)
 	s.byRecord, s.lookDue = !known, lookDue
 	if idle := e.idle(&rec); left != touch && idle > left && !lookDue {
 		s.LastSeen = s.LastSeen.Add(left - idle)

@@ -123,7 +123,7 @@ func (s *Session) noteEnded(kind NoticeKind, owner []byte, index string, members
 // have lost the index. A process does so once a minute for each session. [ErrGone] says that the session was ended for
 // its owner while it was not listed, or has ended since. If it has been written or renewed since, that is left to the next
 // look: a mark must not be listed.
-func (s *Session) relist(ctx context.Context, key string, f Found, left time.Duration) error {
+func (s *Session) relist(ctx context.Context, key string, f *Found, left time.Duration) error {
 	if s.engine.Owners == nil || len(f.Record.Owner) == 0 || s.engine.listed.recently(key) {
 		return nil
 	}
@@ -139,7 +139,7 @@ func (s *Session) relist(ctx context.Context, key string, f Found, left time.Dur
 
 // relistNow is relist at any time and with every error: [ErrConflict] says that the session has been written or renewed
 // since. What cannot be listed under its key is no error.
-func (s *Session) relistNow(ctx context.Context, key string, f Found, left time.Duration) error {
+func (s *Session) relistNow(ctx context.Context, key string, f *Found, left time.Duration) error {
 	e, rec := s.engine, &f.Record
 	at := e.entryOf(rec, key)
 	if at.index == "" {

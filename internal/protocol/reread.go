@@ -126,7 +126,7 @@ func (s *Session) reread(ctx context.Context, always bool) (found Found, left ti
 			}
 		}
 		if err == nil {
-			err = s.relist(ctx, s.Key, found, left)
+			err = s.relist(ctx, s.Key, &found, left)
 		}
 		if touched = touch == 0 || restarted; err != nil || found.Record.Idle == rec.Idle || try == 2 {
 			break

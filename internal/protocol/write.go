@@ -129,7 +129,7 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 			last, wrote = w.written.Raw, true
 			w.adopt()
 			// If it has ended since, it was written all the same.
-			if errors.Is(s.relist(ctx, s.Key, Found{Raw: s.Raw, Record: s.Record}, time.Until(s.Expires)), errRevoked) {
+			if errors.Is(s.relist(ctx, s.Key, &Found{Raw: s.Raw, Record: s.Record}, time.Until(s.Expires)), errRevoked) {
 				return w.result, s.NoteEnded()
 			}
 			return w.result, nil
