@@ -84,8 +84,7 @@ func (c countedPipeliner) Process(ctx context.Context, cmd redis.Cmder) error {
 }
 
 // Any number of requests may wait for a server that accepts and does not answer.
-func TestManyWait(t *testing.T) {
-	t.Parallel()
+func TestManyWait(t *testing.T) { // not beside tests that measure time
 	if kit.Owner != "" {
 		return // a load is the same for everybody
 	}
@@ -172,10 +171,8 @@ func TestManyWait(t *testing.T) {
 }
 
 // A master that does not answer keeps some of the places, and never those that are for the others.
-func TestOtherMastersGoOn(t *testing.T) {
-	t.Parallel()
+func TestOtherMastersGoOn(t *testing.T) { // not beside tests that measure time
 	t.Run("F1 F8 any number of operations wait for one master of a cluster, or for two, and the others answer", func(t *testing.T) {
-		t.Parallel()
 		var addrs []string
 		var servers []*redistest.Server
 		for range 3 {
