@@ -1,10 +1,12 @@
 package shape
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -13,7 +15,8 @@ import (
 type Snapshot func(dst []byte, v any) []byte
 
 // SnapshotOf returns the Snapshot of a struct type for a codec, nil where the encoding may depend on more than can be seen
-// here: T has an interface, a type within itself, or one with methods for its encoding that is more than a plain value.
+// here: T has an interface, a type within itself, one with methods for its encoding that is more than a plain value, or a
+// struct that hides a field, which an encoder given to msgpack.Register and omitzero may see.
 func SnapshotOf(t reflect.Type, codec string) Snapshot {
 	if !ruled(codec) || codesItself(t, codec) {
 		return nil
@@ -25,7 +28,7 @@ func SnapshotOf(t reflect.Type, codec string) Snapshot {
 	return func(dst []byte, v any) []byte { return w(dst, reflect.ValueOf(v).Elem()) }
 }
 
-// An appender appends one value. What it appends is never the beginning of what it appends for another value.
+// An appender appends one value, which has an address. What it appends is never the beginning of what it appends for another value.
 type appender func(dst []byte, v reflect.Value) []byte
 
 // appenderOf returns the appender of a type within the types above, nil if there is none.
@@ -66,9 +69,12 @@ func appenderOf(t reflect.Type, codec string, above []reflect.Type) appender {
 		}
 		return sliceAppender(appenderOf(t.Elem(), codec, above))
 	case reflect.Array:
+		if t.Elem().Kind() == reflect.Uint8 && isPlain(t.Elem()) {
+			return func(dst []byte, v reflect.Value) []byte { return append(dst, v.Bytes()...) }
+		}
 		return arrayAppender(appenderOf(t.Elem(), codec, above))
 	case reflect.Map:
-		return mapAppender(appenderOf(t.Key(), codec, above), appenderOf(t.Elem(), codec, above))
+		return mapAppender(t, appenderOf(t.Key(), codec, above), appenderOf(t.Elem(), codec, above))
 	case reflect.Struct:
 		return structAppender(t, codec, above)
 	}
@@ -102,12 +108,7 @@ func appendBool(dst []byte, b bool) []byte {
 
 // appendTime appends the instant and the offset from UTC, of which JSON and msgpack make their forms.
 func appendTime(dst []byte, v reflect.Value) []byte {
-	var t time.Time
-	if v.CanAddr() {
-		t = *v.Addr().Interface().(*time.Time) // without the allocation
-	} else {
-		t = v.Interface().(time.Time)
-	}
+	t := v.Addr().Interface().(*time.Time)
 	_, offset := t.Zone()
 	return binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(dst, t.Unix()), int64(t.Nanosecond())), int64(offset))
 }
@@ -147,40 +148,60 @@ func arrayAppender(elem appender) appender {
 	}
 }
 
-// mapAppender appends the entries in the order of their bytes.
-func mapAppender(key, elem appender) appender {
+// A mapWalk is what it takes to walk a map without allocating.
+type mapWalk struct {
+	key, elem reflect.Value
+	iter      reflect.MapIter
+	entries   []entry
+	sorted    []byte
+}
+
+// An entry is where an entry of a map begins and ends in a snapshot.
+type entry struct{ start, end int }
+
+// mapAppender appends the entries of a map in the order of their bytes.
+func mapAppender(t reflect.Type, key, elem appender) appender {
 	if key == nil || elem == nil {
 		return nil
 	}
+	walks := sync.Pool{New: func() any {
+		return &mapWalk{key: reflect.New(t.Key()).Elem(), elem: reflect.New(t.Elem()).Elem()}
+	}}
 	return func(dst []byte, v reflect.Value) []byte {
 		dst = binary.AppendUvarint(appendBool(dst, v.IsNil()), uint64(v.Len()))
 		if v.Len() == 0 {
 			return dst
 		}
-		start := len(dst)
-		ends := make([]int, 0, v.Len()+1)
-		for i := v.MapRange(); i.Next(); {
-			ends = append(ends, len(dst))
-			dst = elem(key(dst, i.Key()), i.Value())
+		w := walks.Get().(*mapWalk)
+		w.entries = w.entries[:0]
+		begin := len(dst)
+		w.iter.Reset(v)
+		for w.iter.Next() {
+			start := len(dst)
+			w.key.SetIterKey(&w.iter)
+			w.elem.SetIterValue(&w.iter)
+			dst = elem(key(dst, w.key), w.elem)
+			w.entries = append(w.entries, entry{start, len(dst)})
 		}
-		if len(ends) == 1 {
-			return dst
+		slices.SortFunc(w.entries, func(a, b entry) int { return bytes.Compare(dst[a.start:a.end], dst[b.start:b.end]) })
+		w.sorted = w.sorted[:0]
+		for _, e := range w.entries {
+			w.sorted = append(w.sorted, dst[e.start:e.end]...)
 		}
-		ends = append(ends, len(dst))
-		entries := make([]string, len(ends)-1)
-		for i := range entries {
-			entries[i] = string(dst[ends[i]:ends[i+1]])
-		}
-		slices.Sort(entries)
-		dst = dst[:start]
-		for _, entry := range entries {
-			dst = append(dst, entry...)
+		copy(dst[begin:], w.sorted)
+		if cap(w.sorted) <= maxPooled {
+			w.key.SetZero() // what is kept holds nothing of a session that can be reached
+			w.elem.SetZero()
+			w.iter.Reset(reflect.Value{})
+			walks.Put(w)
 		}
 		return dst
 	}
 }
 
-// structAppender appends the fields that the codec may see. What it does not see may change meanwhile.
+const maxPooled = 64 << 10
+
+// structAppender appends the fields that the codec may see. What it does not see of T itself may change meanwhile.
 func structAppender(t reflect.Type, codec string, above []reflect.Type) appender {
 	type field struct {
 		index int
@@ -188,7 +209,14 @@ func structAppender(t reflect.Type, codec string, above []reflect.Type) appender
 	}
 	var fields []field
 	for f := range t.Fields() {
-		if _, _, omitted := tagOf(f, codec); omitted || !f.IsExported() && !f.Anonymous {
+		_, _, omitted := tagOf(f, codec)
+		switch {
+		case !omitted && f.Anonymous && codesItself(f.Type, codec):
+			return nil // no codec calls a method that two embedded types have
+		case !omitted && (f.IsExported() || flattens(f, codec)):
+		case len(above) > 1 && f.Type.Size() > 0:
+			return nil
+		default:
 			continue
 		}
 		w := appenderOf(f.Type, codec, above)
