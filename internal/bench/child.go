@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -64,8 +65,8 @@ func perform(text string) error {
 	return <-ended
 }
 
-// startTask runs t in a child until tb ends, and returns the address that it listens at.
-func startTask(tb testing.TB, t task) string {
+// startTask runs t in a child until stop, or the end of tb, and returns the address that it listens at.
+func startTask(tb testing.TB, t task) (addr string, stop func()) {
 	tb.Helper()
 	text, err := json.Marshal(t)
 	must(tb, err)
@@ -76,8 +77,8 @@ func startTask(tb testing.TB, t task) string {
 	return startProcess(tb, cmd)
 }
 
-// startProcess runs cmd until its standard input ends, with tb, and returns the line that it prints when it listens.
-func startProcess(tb testing.TB, cmd *exec.Cmd) string {
+// startProcess runs cmd until its standard input ends, and returns the line that it prints when it listens.
+func startProcess(tb testing.TB, cmd *exec.Cmd) (addr string, stop func()) {
 	tb.Helper()
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -85,17 +86,18 @@ func startProcess(tb testing.TB, cmd *exec.Cmd) string {
 	out, err := cmd.StdoutPipe()
 	must(tb, err)
 	must(tb, cmd.Start())
-	tb.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
 			tb.Errorf("%v: %v", cmd, err)
 		}
 	})
+	tb.Cleanup(stop)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		tb.Fatalf("%v does not listen: %v", cmd, err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), stop
 }
 
 func must(tb testing.TB, err error) {

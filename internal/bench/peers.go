@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"encoding/gob"
@@ -20,7 +20,7 @@ func init() { gob.Register(Shop{}) } // for what the peers keep as an any
 
 const field = "shop" // under which they keep it
 
-// shopOf is the Shop that a peer kept.
+// A load reads the Shop of a request.
 func shopOf(v any) (Shop, error) {
 	s, ok := v.(Shop)
 	if !ok {

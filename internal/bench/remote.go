@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"encoding/json"
@@ -18,13 +18,18 @@ import (
 // remote is a site in another process, asked over HTTP on connections that stay open.
 type remote struct {
 	client *fasthttp.HostClient
+	stop   func() // the process
 }
 
-func (s remote) close()                   { s.client.CloseIdleConnections() }
+func (s remote) close() {
+	s.client.CloseIdleConnections()
+	s.stop()
+}
+
 func (s remote) serve(net.Listener) error { return errors.ErrUnsupported }
 
-func newRemote(addr string, conns int) remote {
-	return remote{&fasthttp.HostClient{Addr: addr, MaxConns: conns, NoDefaultUserAgentHeader: true}}
+func newRemote(addr string, conns int, stop func()) remote {
+	return remote{&fasthttp.HostClient{Addr: addr, MaxConns: conns, NoDefaultUserAgentHeader: true}, stop}
 }
 
 func (s remote) caller(o op, cookies ...string) (caller, error) {
@@ -40,8 +45,8 @@ func (s remote) caller(o op, cookies ...string) (caller, error) {
 	request.Header.Set("X-Forwarded-Proto", "https") // or else Secure cookies are not sent
 	return func() error {
 		if len(cookies) > 0 {
-			request.Header.DelAllCookies() // Set adds to them
-			request.Header.Set("Cookie", cookies[next])
+			name, value, _ := strings.Cut(cookies[next], "=")
+			request.Header.SetCookie(name, value) // instead of the last one
 			next = (next + 1) % len(cookies)
 		}
 		if err := s.client.Do(request, response); err != nil {
@@ -61,25 +66,26 @@ func (s remote) visit() (string, error) {
 	if err := s.client.Do(request, response); err != nil {
 		return "", err
 	}
-	cookie, _, _ := strings.Cut(string(response.Header.Peek("Set-Cookie")), ";")
-	if cookie == "" {
-		return "", fmt.Errorf("status %d and no cookie", response.StatusCode())
+	for _, cookie := range response.Header.Cookies() {
+		pair, _, _ := strings.Cut(string(cookie), ";")
+		return pair, nil
 	}
-	return cookie, nil
+	return "", fmt.Errorf("status %d and no cookie", response.StatusCode())
 }
 
 // overHTTP is s in a process of its own.
 func overHTTP(tb testing.TB, s subject) subject {
 	return subject{s.name, func(c setting) (site, error) {
-		return newRemote(startTask(tb, task{Serve: s.name, Setting: c}), c.Conns), nil
+		addr, stop := startTask(tb, task{Serve: s.name, Setting: c})
+		return newRemote(addr, c.Conns, stop), nil
 	}}
 }
 
 // nodeDir has Express and its package.json.
 var nodeDir = "node"
 
-// nodeExpress is the real express-session with connect-redis.
-func nodeExpress(tb testing.TB) subject {
+// expressApp is the real express-session with connect-redis.
+func expressApp(tb testing.TB) subject {
 	return subject{expressSession, func(c setting) (site, error) {
 		shop, err := json.Marshal(newShop(c.Size))
 		if err != nil {
@@ -87,7 +93,8 @@ func nodeExpress(tb testing.TB) subject {
 		}
 		cmd := exec.Command("node", filepath.Join(nodeDir, "server.mjs"), "redis://"+c.Redis)
 		cmd.Env = append(os.Environ(), "NODE_ENV=production", "SHOP="+string(shop))
-		return newRemote(startProcess(tb, cmd), c.Conns), nil
+		addr, stop := startProcess(tb, cmd)
+		return newRemote(addr, c.Conns, stop), nil
 	}}
 }
 

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ func newShop(size int) Shop {
 		return s
 	}
 	s.Email, s.Roles = "someone@example.com", []string{"customer", "reviewer"}
-	const rest, line = 219, 27
+	const rest, line = 140, 27
 	for i := range max(3, (size-rest)/line) {
 		s.Cart = append(s.Cart, Item{SKU: fmt.Sprintf("SKU-%04d", i), Qty: 1 + i%3})
 	}

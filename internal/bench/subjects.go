@@ -1,6 +1,10 @@
-package bench
+package main
 
-import "github.com/typedsessions/sessions"
+import (
+	"time"
+
+	"github.com/typedsessions/sessions"
+)
 
 // The names of the subjects, as the page has them.
 const (
@@ -16,6 +20,8 @@ const (
 	hereJSON      = "sessions, JSON"
 	herePipelined = "sessions, AutoPipeline"
 	hereExpress   = "sessions, package express"
+	hereInterval  = "sessions, TouchInterval"
+	hereNear      = "sessions, NearCache"
 
 	scsName        = "scs"
 	scsRedigo      = "scs, redisstore"
@@ -41,6 +47,7 @@ var subjects = []subject{
 	ours(here, sessions.MsgPack{}, direct),
 	ours(hereJSON, sessions.JSON{}, direct),
 	ours(herePipelined, sessions.MsgPack{}, together),
+	ours(hereInterval, sessions.MsgPack{}, direct, func(c *sessions.Config) { c.TouchInterval = 10 * time.Minute }),
 	oursAsExpress(hereExpress),
 
 	scsOn(scsName, true, goRedis),
