@@ -50,7 +50,12 @@ func TestSlowStore(t *testing.T) {
 			proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
 			rdb := d.open(t, proxy.Addr)
 			patient := kit.New[kit.Session](t, kit.RedisStore(rdb), sessions.Config{})
-			token := kit.MustRequest(t, patient, "", kit.Put(patient, "ann"))
+			var token string
+			redistest.Eventually(t, "the client to know its server", func() bool {
+				out, err := kit.Request(t.Context(), patient, "", kit.Put(patient, "ann"))
+				token = out.Token.Reveal()
+				return err == nil
+			})
 			store := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: "session:", Timeout: timeout / 5})
 			m := kit.New[kit.Session](t, store, sessions.Config{})
 			status := func() int { return handle(m, token, func(ctx context.Context) { m.FromContext(ctx) }).StatusCode }
