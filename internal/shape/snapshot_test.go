@@ -37,6 +37,7 @@ type node struct{ Next *node }
 
 type ledger struct {
 	Currency string
+	//lint:ignore U1000 only an encoder sees it
 	cents    int64
 }
 
@@ -60,6 +61,7 @@ type ambiguous struct {
 }
 
 type sorted struct {
+	//lint:ignore U1000 only an encoder sees it
 	_msgpack struct{} `msgpack:",omitempty"`
 	N        int
 }
