@@ -38,7 +38,7 @@ type node struct{ Next *node }
 type ledger struct {
 	Currency string
 	//lint:ignore U1000 only an encoder sees it
-	cents    int64
+	cents int64
 }
 
 type clock = time.Time
