@@ -9,10 +9,8 @@
 package redistest
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -116,8 +114,13 @@ func start(t testing.TB, path, dir string, args func(dir string, port int) []str
 	return nil
 }
 
-// run starts the process and waits until it answers.
+// ready is what a server prints when it has loaded its data, and a sentinel.
+var ready = regexp.MustCompile(`Ready to accept connections|\+monitor master`)
+
+// run starts the process and waits until it answers. Its own log says so: on
+// the port another one may answer, which was faster to take it.
 func (s *Server) run() error {
+	before := len(s.Log())
 	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -147,7 +150,10 @@ func (s *Server) run() error {
 		case <-exited:
 			return stop{fmt.Errorf("it ended: %v", cmd.ProcessState)}
 		default:
-			return ping(s.Addr)
+			if log := s.Log()[before:]; !ready.MatchString(log) {
+				return fmt.Errorf("it does not answer:\n%s", log)
+			}
+			return nil
 		}
 	})
 	if err != nil {
@@ -246,23 +252,6 @@ func freePort(t testing.TB) int {
 			return port
 		}
 	}
-}
-
-// ping succeeds when the server answers at all, be it that a password is asked
-// for, but not while it loads its data.
-func ping(addr string) error {
-	c, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Second))
-	io.WriteString(c, "PING\r\n")
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err == nil && strings.HasPrefix(line, "-LOADING") {
-		err = fmt.Errorf("%s", line)
-	}
-	return err
 }
 
 // Eventually waits until done, for what tells nobody when it happens: a
