@@ -17,12 +17,19 @@ const maxRedisKeys = 1000
 
 // An index is one sorted set. Its member "" is the time that Revoke has noted, so that one expiry holds for all of it. The
 // scripts that add write the index before the value, and those that end delete the value before the member: what a failed
-// script has written stays, and a member without a value harms nobody. They have no shebang, as swapScript: where memory is
-// full the server refuses them at their first write if it needs memory.
+// script has written stays, and a member without a value harms nobody. But no index stays without an expiry, where the user
+// may not set one. They have no shebang, as swapScript: where memory is full the server refuses them at their first write
+// if it needs memory.
 const redisIndex = `
 local index = KEYS[1]
 local function expire(ttl)
 	if redis.call('PTTL', index) < tonumber(ttl) then redis.call('PEXPIRE', index, ttl) end
+end
+local function add(score, member, ttl)
+	local new = redis.call('PTTL', index) == -2
+	redis.call('ZADD', index, score, member)
+	if new and type(redis.pcall('PEXPIRE', index, ttl)) == 'table' then redis.call('DEL', index) end
+	expire(ttl)
 end
 local function revoked(member, created)
 	local noted = (member == '' or not redis.call('ZSCORE', index, member)) and redis.call('ZSCORE', index, '')
@@ -38,19 +45,19 @@ end
 // eleven other arguments.
 var placeScript = newRedisScript(redisIndex + `
 local old, new = KEYS[2] ~= index and KEYS[2], KEYS[3] ~= index and KEYS[3]
-local prefix, oldData, oldTTL, remove, newData, newTTL, add, created, ttl, limit, reject = unpack(ARGV, 1, 11)
+local prefix, oldData, oldTTL, remove, newData, newTTL, member, created, ttl, limit, reject = unpack(ARGV, 1, 11)
 limit = tonumber(limit)
 if old and not begins(old, prefix) then return {'old', redis.call('GET', old)} end
 local there = new and redis.call('GET', new)
 if there then return {'new', there} end
-if old and add ~= '' and revoked(remove, created) then return {'old', false} end
+if old and member ~= '' and revoked(remove, created) then return {'old', false} end
 if limit > 0 then
 	local listed = {}
-	for _, member in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-		if member ~= '' and member ~= add and member ~= remove then listed[#listed + 1] = member end
+	for _, m in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+		if m ~= '' and m ~= member and m ~= remove then listed[#listed + 1] = m end
 	end
 	local same = #listed == #ARGV - 11
-	for i, member in ipairs(listed) do same = same and member == ARGV[11 + i] end
+	for i, m in ipairs(listed) do same = same and m == ARGV[11 + i] end
 	if not same then return {'members', listed} end
 end
 local live, dead, over = {}, {}, 0
@@ -61,9 +68,8 @@ end
 if limit > 0 then over = math.min(math.max(#live + 1 - limit, 0), #live) end
 if over > 0 and reject == '1' then return {'limit'} end
 
-if add ~= '' then
-	redis.call('ZADD', index, created, add)
-	expire(ttl)
+if member ~= '' then
+	add(created, member, ttl)
 end
 if new then redis.call('SET', new, newData, 'PX', newTTL) end
 if old and oldTTL == 'delete' then
@@ -96,15 +102,13 @@ if revoked(member, created) then
 	redis.call('DEL', key)
 	return 'revoked'
 end
-redis.call('ZADD', index, created, member)
-expire(ttl)
+add(created, member, ttl)
 return 'listed'`)
 
 var revokeScript = newRedisScript(redisIndex + `
 local at, ttl = unpack(ARGV)
 local noted = redis.call('ZSCORE', index, '')
-if not noted or tonumber(noted) < tonumber(at) then redis.call('ZADD', index, at, '') end
-expire(ttl)
+if not noted or tonumber(noted) < tonumber(at) then add(at, '', ttl) else expire(ttl) end
 return 0`)
 
 var endScript = newRedisScript(redisIndex + `
