@@ -44,8 +44,9 @@ type RedisStore struct {
 	send     redisSender // once
 	reader   redisReader
 	slots    chan struct{} // nil where rdb keeps deadlines itself
+	inline   bool          // operations run in the caller's goroutine
 
-	deadlines deadline.Source // for the client that does
+	deadlines deadline.Source // for what runs inline
 	topology  topology        // for a cluster's client
 	invalid   error
 }
@@ -54,8 +55,8 @@ const (
 	defaultRedisPrefix  = "session:"
 	defaultRedisTimeout = time.Second
 
-	// maxRedisWaits caps the goroutines that wait for clients which keep no
-	// deadline. A hanging server costs this many, whatever the number of
+	// maxRedisWaits caps what waits in clients which keep no deadline, and so
+	// the goroutines. A hanging server costs this many, whatever the number of
 	// requests.
 	maxRedisWaits = 512
 )
@@ -104,6 +105,10 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 		s.slots = make(chan struct{}, maxRedisWaits)
 		s.topology.init(rdb)
 	}
+	if ap, ok := rdb.(*redis.AutoPipeliner); ok && ap != nil && !ap.IsBlocking() {
+		s.send.async, s.send.slots = ap, s.slots
+	}
+	s.inline = s.slots == nil || s.send.async != nil
 	return s
 }
 
@@ -122,7 +127,7 @@ func (s *RedisStore) Validate() error {
 // GET and PEXPIRE or EXPIRE.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	l := redisLoad{reader: &s.reader, key: s.prefix + key, touch: touch}
-	if s.slots != nil || s.invalid != nil {
+	if !s.inline || s.invalid != nil {
 		loaded, err := withinTimeout(ctx, s, reading, l.run)
 		return loaded.data, loaded.left, err
 	}
@@ -147,7 +152,9 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 	created, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (bool, error) {
 		unit, n := expiry(ttl)
 		cmd := redis.NewBoolCmd(ctx, "set", key, data, unit, n, "nx")
-		send.process(ctx, cmd)
+		if err := send.process(ctx, cmd); err != nil {
+			return false, err
+		}
 		return cmd.Result()
 	})
 	if err == nil && !created {
@@ -178,8 +185,7 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
 	_, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (int64, error) {
 		cmd := redis.NewIntCmd(ctx, "del", s.prefix+key)
-		send.process(ctx, cmd)
-		return cmd.Result()
+		return 0, send.process(ctx, cmd)
 	})
 	return err
 }
@@ -204,9 +210,7 @@ func (s *RedisStore) Ping(ctx context.Context) error {
 
 func (s redisSender) ping(ctx context.Context, rdb redis.UniversalClient) error {
 	s.rdb = rdb
-	cmd := redis.NewStatusCmd(ctx, "ping")
-	s.process(ctx, cmd)
-	return cmd.Err()
+	return s.process(ctx, redis.NewStatusCmd(ctx, "ping"))
 }
 
 // addressOf is the address that a client was given, as far as it says so. One of NewFailoverClient does not.
@@ -230,12 +234,15 @@ func newRedisScript(text string) redisScript { return redisScript{text, redis.Ne
 // run sends args, which begin with EVALSHA and the hash.
 func (s redisScript) run(ctx context.Context, send redisSender, args []any) (any, error) {
 	cmd := redis.NewCmd(ctx, args...)
-	send.process(ctx, cmd)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+	err := send.process(ctx, cmd)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, args[2:]...)...)
-		send.process(ctx, cmd)
+		err = send.process(ctx, cmd)
 	}
-	return cmd.Result()
+	if err != nil {
+		return nil, err
+	}
+	return cmd.Val(), nil
 }
 
 // withinTimeout runs op within Timeout, with the attempts that its kind allows.
@@ -246,7 +253,7 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op
 	if err := ctx.Err(); err != nil {
 		return result, redisError(ctx, err)
 	}
-	if s.slots == nil {
+	if s.inline {
 		ctx = s.deadlines.Context(ctx)
 		result, err = op(ctx, s.send)
 		result, err = afterFirst(ctx, s.send, kind, result, err, op)

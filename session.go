@@ -65,7 +65,7 @@ type session struct {
 	// The verb or commit that runs.
 	op     string
 	began  time.Time // zero until it has something to do
-	events []Event // reported when the operation ends, so that a hook may call any verb, and may panic
+	events []Event   // reported when the operation ends, so that a hook may call any verb, and may panic
 }
 
 // decoded is a T that was loaded, and its encoded form.

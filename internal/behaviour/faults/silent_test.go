@@ -28,7 +28,8 @@ func TestSilentStore(t *testing.T) {
 		"Client":        client(redis.Options{}),
 		"ClusterClient": cluster(redis.ClusterOptions{}),
 		"FailoverClient whose sentinels never answer": failover(redis.FailoverOptions{DialerRetries: 1}),
-		"AutoPipeliner": pipelined(client(brief)),
+		"AutoPipeliner":              pipelined(client(brief)),
+		"asynchronous AutoPipeliner": async(client(brief)),
 	} {
 		t.Run("F1 a request with a cookie gets 503 within Timeout plus a tenth, "+name, func(t *testing.T) {
 			t.Parallel()
@@ -187,6 +188,8 @@ func TestRedisStoreTimeout(t *testing.T) {
 		{"FailoverClient, the sentinel silent", failover(redis.FailoverOptions{DialerRetries: 1})},
 		{"AutoPipeliner", pipelined(client(brief))},
 		{"AutoPipeliner on a ClusterClient", pipelined(cluster(redis.ClusterOptions{DialerRetries: 1}))},
+		{"asynchronous AutoPipeliner", async(client(brief))},
+		{"asynchronous AutoPipeliner on a ClusterClient", async(cluster(redis.ClusterOptions{DialerRetries: 1}))},
 		{"a client of another type", func(_ testing.TB, addr string) (redis.UniversalClient, func() error) {
 			c := redis.NewClient(&redis.Options{Addr: addr})
 			return otherClient{c}, c.Close
@@ -221,6 +224,10 @@ func TestRedisStoreTimeout(t *testing.T) {
 		{"AutoPipeliner", func(t *testing.T) (redis.UniversalClient, []*redistest.Server) {
 			server := redistest.Start(t)
 			return pipelined(client(redis.Options{})).open(t, server.Addr), []*redistest.Server{server}
+		}},
+		{"asynchronous AutoPipeliner", func(t *testing.T) (redis.UniversalClient, []*redistest.Server) {
+			server := redistest.Start(t)
+			return async(client(redis.Options{})).open(t, server.Addr), []*redistest.Server{server}
 		}},
 	} {
 		t.Run("F1 silent from one moment on: "+tt.name, func(t *testing.T) {
@@ -264,8 +271,9 @@ func TestRedisStoreTimeout(t *testing.T) {
 	t.Run("a nearer deadline of the caller's wins", func(t *testing.T) {
 		t.Parallel()
 		addr := redistest.Silent(t)
-		for _, o := range []redis.Options{{}, keeping} { // one that has to be waited for, and one that keeps deadlines by itself
-			s := sessions.NewRedisStore(client(o).open(t, addr), sessions.RedisConfig{Timeout: time.Minute})
+		// One that has to be waited for, one that keeps deadlines by itself, and one that can be waited for without a goroutine.
+		for _, d := range []dial{client(redis.Options{}), client(keeping), async(client(brief))} {
+			s := sessions.NewRedisStore(d.open(t, addr), sessions.RedisConfig{Timeout: time.Minute})
 			wantInTime(t, "Load", func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
