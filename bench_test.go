@@ -187,8 +187,8 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("%v allocations, want at most %v; it is listed %d times, want once", got, want, store.n)
 		}
 	})
-	t.Run("msgpack read, MemoryStore", read(new(sessions.MemoryStore), sessions.MsgPack{}, 20))
-	t.Run("json read, MemoryStore", read(new(sessions.MemoryStore), sessions.JSON{}, 26))
+	t.Run("msgpack read, MemoryStore", read(new(sessions.MemoryStore), sessions.MsgPack{}, 18))
+	t.Run("json read, MemoryStore", read(new(sessions.MemoryStore), sessions.JSON{}, 24))
 	t.Run("on Redis", func(t *testing.T) {
 		addr := redistest.Start(t).Addr
 		for _, client := range []struct {
@@ -196,9 +196,9 @@ func TestAllocations(t *testing.T) {
 			options               redis.Options
 			msgpackMost, jsonMost float64
 		}{
-			{"a client that keeps deadlines", redis.Options{Addr: addr, ContextTimeoutEnabled: true}, 29, 35},
+			{"a client that keeps deadlines", redis.Options{Addr: addr, ContextTimeoutEnabled: true}, 27, 33},
 			// It is waited for in a goroutine, with a timer.
-			{"a default client", redis.Options{Addr: addr}, 37, 43},
+			{"a default client", redis.Options{Addr: addr}, 35, 41},
 		} {
 			t.Run(client.name, func(t *testing.T) {
 				rdb := redis.NewClient(&client.options)

@@ -338,6 +338,29 @@ func ExampleRedisStore_Ping() {
 	// true true
 }
 
+// A write is done when a replica has it. Here there is none, so it is stored and may be lost.
+func ExampleRedisConfig_waitReplicas() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer rdb.Close()
+	store := sessions.NewRedisStore(rdb, sessions.RedisConfig{
+		WaitReplicas: 1,                      // of two or more, so that one may be away
+		WaitTimeout:  200 * time.Millisecond, // and then it is ErrUnavailable
+	})
+	ctx := context.Background()
+	err = store.Create(ctx, "key", []byte("value"), time.Hour)
+	fmt.Println(errors.Is(err, sessions.ErrUnavailable), errors.Is(err, sessions.ErrRefused), redis.HasErrorPrefix(err, "WAIT"))
+	value, _, err := store.Load(ctx, "key", 0)
+	fmt.Println(string(value), err)
+	// Output:
+	// true false true
+	// value <nil>
+}
+
 // Keys lists every session in Redis, by the hash of its token.
 func ExampleRedisStore_Keys() {
 	server, err := miniredis.Run()

@@ -136,9 +136,9 @@ func (x *exchange) saveLate() {
 	} else if x.byCommit {
 		// The Upgrade sent a header of its own, and nobody has seen the token. If this fails the record expires by itself.
 		x.startClock()
-		ctx, cancel := x.core.engine.SaveContext(x)
-		defer cancel()
-		_ = x.stored.Discard(ctx)
+		saving := x.core.engine.SaveContext(x)
+		defer saving.Stop()
+		_ = x.stored.Discard(saving)
 	}
 }
 
@@ -254,9 +254,9 @@ func (x *exchange) saveAndWriteHeader() error {
 func (x *exchange) look(due bool) {
 	if due && !x.unanswered {
 		x.startClock()
-		ctx, cancel := x.core.engine.SaveContext(x)
-		defer cancel()
-		x.stored.Look(ctx)
+		saving := x.core.engine.SaveContext(x)
+		defer saving.Stop()
+		x.stored.Look(saving)
 	}
 }
 

@@ -47,6 +47,12 @@ var logLines = map[EventKind]logLine{
 
 const insecureMsg = "sessions: a Secure cookie was sent over plain HTTP, where browsers drop it except on localhost: serve HTTPS, let the proxy set X-Forwarded-Proto, or for development use Cookie{Insecure: true}"
 
+// hears tells whether an event is told to anybody.
+func (m *core) hears(kind EventKind) bool {
+	_, logged := logLines[kind]
+	return m.OnEvent != nil || logged || kind == eventInsecure
+}
+
 // report logs the events whose errors reach no caller, and calls the hook, which gets each one. The hook may panic, and
 // that a line has been written is remembered: so all lines come first.
 func (m *core) report(ctx context.Context, events ...Event) {

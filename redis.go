@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,12 @@ type RedisConfig struct {
 	// ReadWithoutReplicas goes on reading, without restarting idle timeouts, from a master that has lost its
 	// replicas (NOREPLICAS). They may follow a new master, where sessions have ended that are still valid here.
 	ReadWithoutReplicas bool
-	Logger              *slog.Logger // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
+	// WaitReplicas is how many replicas must have acknowledged a write (WAIT) before it is done, so that a failover to one
+	// of them keeps it. Otherwise it is [ErrUnavailable]: it is stored, can be read, and may be lost. Restarting an idle
+	// timeout waits for nobody. It is for a *redis.Client or *redis.ClusterClient; see docs/redis.md for its limits. Default: 0, none.
+	WaitReplicas int
+	WaitTimeout  time.Duration // how long a write waits for WaitReplicas. Default: half of Timeout, and always less than that
+	Logger       *slog.Logger  // is told once that GETEX is unknown or forbidden. Default: [slog.Default]
 }
 
 // RedisStore is a [Store] in Redis 6.2 or later, or Valkey: one server, one behind Sentinel, or a cluster.
@@ -43,8 +49,9 @@ type RedisStore struct {
 	swapKind redisKind   // of a CompareAndSwap and a Place
 	send     redisSender // once
 	reader   redisReader
-	slots    chan struct{} // nil where rdb keeps deadlines itself
-	inline   bool          // operations run in the caller's goroutine
+	waits    *redisWaits // nil where rdb keeps deadlines itself, and has no more connections than that would admit
+	direct   bool        // rdb keeps deadlines itself
+	inline   bool        // operations run in the caller's goroutine: with direct, or an asynchronous AutoPipeliner
 
 	deadlines deadline.Source // for what runs inline
 	topology  topology        // for a cluster's client
@@ -54,11 +61,6 @@ type RedisStore struct {
 const (
 	defaultRedisPrefix  = "session:"
 	defaultRedisTimeout = time.Second
-
-	// maxRedisWaits caps what waits in clients which keep no deadline, and so
-	// the goroutines. A hanging server costs this many, whatever the number of
-	// requests.
-	maxRedisWaits = 512
 )
 
 // swapScript compares only the first bytes, whatever the size of the value:
@@ -101,14 +103,19 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	}
 	s.deadlines.Timeout = s.timeout
 	s.send = redisSender{rdb: rdb, retries: clientRetries(rdb), once: true, timeout: s.timeout, dial: new(atomic.Pointer[dialFailure])}
-	if !keepsDeadlines(rdb) {
-		s.slots = make(chan struct{}, maxRedisWaits)
-		s.topology.init(rdb)
+	if s.send.replicas = cfg.WaitReplicas; cfg.WaitReplicas > 0 {
+		s.send.waitTime = cmp.Or(cfg.WaitTimeout, max(s.timeout/2, time.Millisecond)) // WAIT takes 0 for ever
 	}
-	if ap, ok := rdb.(*redis.AutoPipeliner); ok && ap != nil && !ap.IsBlocking() {
-		s.send.async, s.send.slots = ap, s.slots
+	s.direct = keepsDeadlines(rdb)
+	if c, ok := rdb.(*redis.Client); !s.direct || ok && c.Options().PoolSize > maxRedisWaits {
+		s.waits = newRedisWaits(rdb)
 	}
-	s.inline = s.slots == nil || s.send.async != nil
+	// WAIT belongs on the connection of the write, and an AutoPipeliner sends it on another one.
+	if ap, ok := rdb.(*redis.AutoPipeliner); ok && ap != nil && !ap.IsBlocking() && cfg.WaitReplicas == 0 {
+		s.send.async, s.send.waits = ap, s.waits
+	}
+	s.inline = s.direct || s.send.async != nil
+	s.topology.init(rdb)
 	return s
 }
 
@@ -127,8 +134,8 @@ func (s *RedisStore) Validate() error {
 // GET and PEXPIRE or EXPIRE.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	l := redisLoad{reader: &s.reader, key: s.prefix + key, touch: touch}
-	if !s.inline || s.invalid != nil {
-		loaded, err := withinTimeout(ctx, s, reading, l.run)
+	if s.waits != nil && s.send.async == nil || s.invalid != nil {
+		loaded, err := withinTimeout(ctx, s, l.key, reading, l.run)
 		return loaded.data, loaded.left, err
 	}
 	// The same without a closure, for this is what every request does.
@@ -149,13 +156,13 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 		return errNoTTL(ttl)
 	}
 	key, data = s.prefix+key, s.ownCopy(data)
-	created, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (bool, error) {
+	created, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (bool, error) {
 		unit, n := expiry(ttl)
 		cmd := redis.NewBoolCmd(ctx, "set", key, data, unit, n, "nx")
-		if err := send.process(ctx, cmd); err != nil {
+		if err := send.write(ctx, key, cmd, cmd.Val); err != nil {
 			return false, err
 		}
-		return cmd.Result()
+		return cmd.Val(), nil
 	})
 	if err == nil && !created {
 		err = ErrExists
@@ -172,7 +179,7 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 		}
 		args = append(args, s.ownCopy(data), toMillisecond(ttl).Milliseconds())
 	}
-	reply, err := withinTimeout(ctx, s, s.swapKind, func(ctx context.Context, send redisSender) (any, error) {
+	reply, err := withinTimeout(ctx, s, s.prefix+key, s.swapKind, func(ctx context.Context, send redisSender) (any, error) {
 		return swapScript.run(ctx, send, args)
 	})
 	if current, ok := reply.(string); ok && err == nil {
@@ -183,9 +190,10 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 
 // Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
-	_, err := withinTimeout(ctx, s, writing, func(ctx context.Context, send redisSender) (int64, error) {
-		cmd := redis.NewIntCmd(ctx, "del", s.prefix+key)
-		return 0, send.process(ctx, cmd)
+	key = s.prefix + key
+	_, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (any, error) {
+		cmd := redis.NewIntCmd(ctx, "del", key)
+		return nil, send.write(ctx, key, cmd, func() bool { return cmd.Val() > 0 })
 	})
 	return err
 }
@@ -194,7 +202,7 @@ func (s *RedisStore) Delete(ctx context.Context, key string) error {
 // one has users whose sessions nobody else has. Timeout bounds all of it. No answer is [ErrUnavailable]. A server that
 // answers may still refuse writes, for example because its memory is full.
 func (s *RedisStore) Ping(ctx context.Context) error {
-	_, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (any, error) {
+	_, err := withinTimeout(ctx, s, "", reading, func(ctx context.Context, send redisSender) (any, error) {
 		if c, ok := s.rdb.(clusterClient); ok {
 			return nil, c.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
 				return send.ping(ctx, master)
@@ -210,7 +218,13 @@ func (s *RedisStore) Ping(ctx context.Context) error {
 
 func (s redisSender) ping(ctx context.Context, rdb redis.UniversalClient) error {
 	s.rdb = rdb
-	return s.process(ctx, redis.NewStatusCmd(ctx, "ping"))
+	cmd := redis.NewStatusCmd(ctx, "ping")
+	if s.replicas == 0 {
+		return s.process(ctx, cmd)
+	}
+	wait := redis.NewIntCmd(ctx, "wait", 0, 1) // for none: may it be sent?
+	_ = s.pipelined(ctx, cmd, wait)
+	return cmp.Or(cmd.Err(), wait.Err())
 }
 
 // addressOf is the address that a client was given, as far as it says so. One of NewFailoverClient does not.
@@ -227,26 +241,36 @@ func addressOf(rdb redis.UniversalClient) string {
 }
 
 // A redisScript is sent by its hash, and as a whole to a server that does not know it.
-type redisScript struct{ text, hash string }
+type redisScript struct {
+	text string
+	hash any // a string, which a command then need not wrap
+}
 
 func newRedisScript(text string) redisScript { return redisScript{text, redis.NewScript(text).Hash()} }
 
-// run sends args, which begin with EVALSHA and the hash.
-func (s redisScript) run(ctx context.Context, send redisSender, args []any) (any, error) {
-	cmd := redis.NewCmd(ctx, args...)
-	err := send.process(ctx, cmd)
-	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-		cmd = redis.NewCmd(ctx, append([]any{"eval", s.text}, args[2:]...)...)
-		err = send.process(ctx, cmd)
+// run sends args, which begin with EVALSHA, the hash, the number of keys and a key. Of a reply other than 1 and "placed"
+// nobody knows whether it tells of a write.
+func (s redisScript) run(ctx context.Context, send redisSender, args []any) (reply any, err error) {
+	do := func(args []any) error {
+		cmd := redis.NewCmd(ctx, args...)
+		err := send.write(ctx, args[3].(string), cmd, func() bool {
+			list, _ := cmd.Val().([]any)
+			return cmd.Val() == int64(1) || len(list) > 0 && list[0] == "placed"
+		})
+		if err == nil {
+			reply = cmd.Val()
+		}
+		return err
 	}
-	if err != nil {
-		return nil, err
+	if err = do(args); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		err = do(append([]any{"eval", s.text}, args[2:]...))
 	}
-	return cmd.Val(), nil
+	return reply, err
 }
 
-// withinTimeout runs op within Timeout, with the attempts that its kind allows.
-func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
+// withinTimeout runs op within Timeout, with the attempts that its kind allows. key is what op is about, with the prefix;
+// empty for all that a node has.
+func withinTimeout[R any](ctx context.Context, s *RedisStore, key string, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
 	if s.invalid != nil {
 		return result, s.invalid
 	}
@@ -255,18 +279,31 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op
 	}
 	if s.inline {
 		ctx = s.deadlines.Context(ctx)
+	} else if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	began := time.Now()
+	var place chan struct{}
+	if s.waits != nil && s.send.async == nil { // which is asked for each command
+		if place = s.waits.enter(ctx, key); place == nil {
+			err = redisError(ctx, s.send.whyLate(ctx.Err()))
+		}
+	}
+	switch {
+	case err != nil:
+	case s.inline:
+		if place != nil {
+			defer func() { <-place }()
+		}
 		result, err = op(ctx, s.send)
 		result, err = afterFirst(ctx, s.send, kind, result, err, op)
-	} else {
-		if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.timeout {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, s.timeout)
-			defer cancel()
-		}
-		began := time.Now()
-		result, err = waitFor(ctx, s, kind, op)
-		s.topology.noteError(err, began, s.timeout)
+	default:
+		result, err = waitFor(ctx, s, place, kind, op)
+		s.waits.note(err)
 	}
+	s.topology.noteError(err, began, s.timeout)
 	if err != nil {
 		var none R
 		return none, err
@@ -275,14 +312,9 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, kind redisKind, op
 }
 
 // waitFor runs op in a goroutine and waits for it until ctx is done. What is
-// then given up keeps its slot until the client gives it up too. A panic, a
+// then given up keeps its place until the client gives it up too. A panic, a
 // hook's, reaches the caller as if there were no goroutine.
-func waitFor[R any](ctx context.Context, s *RedisStore, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return result, redisError(ctx, s.send.whyLate(ctx.Err()))
-	}
+func waitFor[R any](ctx context.Context, s *RedisStore, place chan struct{}, kind redisKind, op func(context.Context, redisSender) (R, error)) (result R, err error) {
 	type outcome struct {
 		result R
 		err    error
@@ -293,7 +325,7 @@ func waitFor[R any](ctx context.Context, s *RedisStore, kind redisKind, op func(
 		o := outcome{err: errGoexit} // unless op returns
 		defer func() {
 			o.panic = recover()
-			<-s.slots
+			<-place
 			done <- o
 		}()
 		first, err := op(ctx, s.send)
@@ -315,7 +347,7 @@ var errGoexit = fmt.Errorf("%w: a hook of the client ended its goroutine", ErrUn
 // ownCopy returns b, or a copy where an operation that was given up may still
 // read it when the caller has it back.
 func (s *RedisStore) ownCopy(b []byte) []byte {
-	if s.slots == nil {
+	if s.direct {
 		return b
 	}
 	return bytes.Clone(b)
@@ -397,5 +429,6 @@ func checkRedis(rdb redis.UniversalClient, cfg RedisConfig) error {
 	if cfg.Timeout != 0 && cfg.Timeout < time.Millisecond {
 		refuse(fmt.Sprintf("RedisConfig.Timeout is %v, less than a millisecond: leave it zero for %v, or add the unit, as in 2 * time.Second", cfg.Timeout, defaultRedisTimeout))
 	}
+	checkReplicas(rdb, cfg.WaitReplicas, cfg.WaitTimeout, cmp.Or(cfg.Timeout, defaultRedisTimeout), refuse)
 	return errors.Join(errs...)
 }

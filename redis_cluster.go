@@ -26,6 +26,7 @@ type topology struct {
 // that asks a node that is stopped, it ends with the client's ReadTimeout.
 type clusterClient interface {
 	ForEachMaster(ctx context.Context, fn func(context.Context, *redis.Client) error) error
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
 }
 
 const (

@@ -97,6 +97,9 @@ var redisPhrases = []string{
 // redisCause is err without what may be an argument of a command. All that it
 // wraps can be shown as well.
 func redisCause(err error) error {
+	if u, ok := errors.AsType[unacknowledged](err); ok {
+		return u
+	}
 	if reply, ok := replyOf(err); ok {
 		if reply.begins == "" {
 			reply.begins, reply.means = "ERR ", "a reply that is not shown, because it may repeat arguments"
@@ -166,6 +169,14 @@ type definiteRefusal struct{ error }
 
 func (d definiteRefusal) Unwrap() error { return d.error }
 
+// unacknowledged is the error of a write that the server has done and too few replicas have. It is a [redis.Error],
+// because a server has answered.
+type unacknowledged string
+
+func (u unacknowledged) Error() string { return string(u) }
+
+func (unacknowledged) RedisError() {}
+
 // A redisSender sends commands.
 type redisSender struct {
 	rdb     redis.UniversalClient
@@ -174,8 +185,11 @@ type redisSender struct {
 	timeout time.Duration
 	dial    *atomic.Pointer[dialFailure]
 
+	replicas int           // that have to acknowledge a write
+	waitTime time.Duration // for them to do so
+
 	async *redis.AutoPipeliner // rdb, if that is an asynchronous one; else nil
-	slots chan struct{}        // for what async has accepted and not done
+	waits *redisWaits          // admits to async
 }
 
 // process sends a command and returns its error. If ctx ends first the command may still be on its way: then it must not
@@ -194,15 +208,16 @@ func (s redisSender) as(cmd redis.Cmder) redis.Cmder {
 
 // processAs is process for a command that tells itself whether it may be sent twice.
 func (s redisSender) processAs(ctx context.Context, cmd redis.Cmder) error {
-	if s.async != nil {
-		if err := s.enter(ctx); err != nil {
-			return err
-		}
-		if err := s.await(ctx, s.async.Submit(ctx, cmd)); err != nil {
-			return err
-		}
-	} else {
+	if s.async == nil {
 		_ = s.rdb.Process(ctx, cmd) // a client may have its error in cmd alone
+		return cmd.Err()
+	}
+	place := s.waits.enter(ctx, "")
+	if place == nil {
+		return ctx.Err()
+	}
+	if err := await(ctx, place, s.async.Submit(ctx, cmd)); err != nil {
+		return err
 	}
 	return cmd.Err()
 }
@@ -218,29 +233,20 @@ func (s redisSender) pipelined(ctx context.Context, cmds ...redis.Cmder) error {
 		_, _ = p.Exec(ctx)
 		return nil
 	}
-	if err := s.enter(ctx); err != nil {
-		return err
+	place := s.waits.enter(ctx, "")
+	if place == nil {
+		return ctx.Err()
 	}
 	futures := make([]redis.AutoFuture, len(cmds))
 	for i, cmd := range cmds {
 		futures[i] = s.async.Submit(ctx, s.as(cmd))
 	}
-	return s.await(ctx, futures...)
+	return await(ctx, place, futures...)
 }
 
-// enter waits for a slot. A server that hangs has so many commands waiting for it, whatever the number of requests.
-func (s redisSender) enter(ctx context.Context) error {
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// await waits until commands are done, or returns the error of ctx if that ends first. Then the slot is free when they are
+// await waits until commands are done, or returns the error of ctx if that ends first. Their place is free when they are
 // done.
-func (s redisSender) await(ctx context.Context, commands ...redis.AutoFuture) error {
+func await(ctx context.Context, place chan struct{}, commands ...redis.AutoFuture) error {
 	for i, f := range commands {
 		if err := f.WaitContext(ctx); err != nil && errors.Is(err, ctx.Err()) {
 			left := slices.Clone(commands[i:])
@@ -248,12 +254,12 @@ func (s redisSender) await(ctx context.Context, commands ...redis.AutoFuture) er
 				for _, f := range left {
 					_ = f.Wait()
 				}
-				<-s.slots
+				<-place
 			}()
 			return ctx.Err()
 		}
 	}
-	<-s.slots
+	<-place
 	return nil
 }
 
@@ -278,6 +284,7 @@ const (
 	reading redisKind = iota
 	writing
 	writingOnce // if its reply is lost it is not sent again
+	repairing   // a write that belongs to a read, and waits for no replica
 )
 
 // A dialFailure is the last time that the client could not connect. It dials a

@@ -36,7 +36,7 @@ func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 			var at page
 			for first := true; first || at.next != 0; first = false {
 				cursor := at.next
-				at, err = withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (p page, err error) {
+				at, err = withinTimeout(ctx, s, "", reading, func(ctx context.Context, send redisSender) (p page, err error) {
 					send.rdb = master
 					cmd := redis.NewScanCmd(ctx, nil, "scan", cursor, "match", match, "count", scanCount)
 					if err = send.process(ctx, cmd); err != nil {
@@ -70,7 +70,7 @@ func (s *RedisStore) masters(ctx context.Context) ([]redis.UniversalClient, erro
 	case *redis.Client:
 		return []redis.UniversalClient{c}, s.invalid
 	case *redis.ClusterClient:
-		return withinTimeout(ctx, s, reading, func(ctx context.Context, _ redisSender) (masters []redis.UniversalClient, err error) {
+		return withinTimeout(ctx, s, "", reading, func(ctx context.Context, _ redisSender) (masters []redis.UniversalClient, err error) {
 			var mu sync.Mutex
 			err = c.ForEachMaster(ctx, func(_ context.Context, master *redis.Client) error {
 				mu.Lock()
@@ -81,7 +81,7 @@ func (s *RedisStore) masters(ctx context.Context) ([]redis.UniversalClient, erro
 			return masters, err
 		})
 	default:
-		info, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) (string, error) {
+		info, err := withinTimeout(ctx, s, "", reading, func(ctx context.Context, send redisSender) (string, error) {
 			cmd := redis.NewStringCmd(ctx, "info", "cluster")
 			if err := send.process(ctx, cmd); err != nil {
 				return "", err

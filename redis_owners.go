@@ -105,7 +105,7 @@ local at, ttl = unpack(ARGV)
 local noted = redis.call('ZSCORE', index, '')
 if not noted or tonumber(noted) < tonumber(at) then redis.call('ZADD', index, at, '') end
 expire(ttl)
-return 1`)
+return 0`)
 
 var endScript = newRedisScript(redisIndex + `
 local ended = {}
@@ -124,7 +124,10 @@ func (s *RedisStore) runScript(ctx context.Context, script redisScript, kind red
 		args = append(args, s.prefix+key)
 	}
 	args = append(args, argv...)
-	return withinTimeout(ctx, s, kind, func(ctx context.Context, send redisSender) (any, error) {
+	return withinTimeout(ctx, s, s.prefix+keys[0], kind, func(ctx context.Context, send redisSender) (any, error) {
+		if kind == repairing {
+			send.replicas = 0
+		}
 		return script.run(ctx, send, args)
 	})
 }
@@ -137,7 +140,7 @@ func (s *RedisStore) LoadMany(ctx context.Context, keys []string, first int) (da
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	for part := range slices.Chunk(keys, maxRedisKeys) {
-		loaded, err := withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) ([]redisLoad, error) {
+		loaded, err := withinTimeout(ctx, s, s.prefix+part[0], reading, func(ctx context.Context, send redisSender) ([]redisLoad, error) {
 			return s.peekAll(ctx, send, part, first)
 		})
 		if err != nil {
@@ -181,7 +184,7 @@ func (s *RedisStore) peekAll(ctx context.Context, send redisSender, keys []strin
 
 // Members implements [OwnerStore] with ZRANGE.
 func (s *RedisStore) Members(ctx context.Context, index string) (members []string, err error) {
-	members, err = withinTimeout(ctx, s, reading, func(ctx context.Context, send redisSender) ([]string, error) {
+	members, err = withinTimeout(ctx, s, s.prefix+index, reading, func(ctx context.Context, send redisSender) ([]string, error) {
 		cmd := redis.NewStringSliceCmd(ctx, "zrange", s.prefix+index, 0, -1)
 		if err := send.process(ctx, cmd); err != nil {
 			return nil, err
@@ -246,7 +249,7 @@ func (s *RedisStore) Relist(ctx context.Context, index, key string, prefix []byt
 	if ttl <= 0 {
 		return errNoTTL(ttl)
 	}
-	reply, err := s.runScript(ctx, relistScript, writing, []string{index, key}, s.ownCopy(prefix), member, created.UnixMilli(), milliseconds(ttl))
+	reply, err := s.runScript(ctx, relistScript, repairing, []string{index, key}, s.ownCopy(prefix), member, created.UnixMilli(), milliseconds(ttl))
 	switch {
 	case err != nil:
 		return err

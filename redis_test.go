@@ -223,6 +223,13 @@ func TestRedisStoreValidate(t *testing.T) {
 		{"a Prefix with empty braces", single, sessions.RedisConfig{Prefix: "a}{}{app}:"}, []string{"RedisConfig.Prefix \"a}{}{app}:\" has the empty braces {} first"}},
 		{"a negative Timeout", single, sessions.RedisConfig{Timeout: -1}, []string{"RedisConfig.Timeout"}},
 		{"a Timeout without its unit", single, sessions.RedisConfig{Timeout: 2}, []string{"RedisConfig.Timeout is 2ns, less than a millisecond"}},
+		{"WaitReplicas", single, sessions.RedisConfig{WaitReplicas: 2, WaitTimeout: 999 * time.Millisecond}, nil},
+		{"WaitReplicas of a ClusterClient", cluster(redis.ClusterOptions{}), sessions.RedisConfig{WaitReplicas: 1}, nil},
+		{"WaitReplicas of an AutoPipeliner", redisAutoPipeliner(t, single), sessions.RedisConfig{WaitReplicas: 1}, []string{"nobody knows that of a *redis.AutoPipeliner"}},
+		{"negative WaitReplicas", single, sessions.RedisConfig{WaitReplicas: -1}, []string{"RedisConfig.WaitReplicas is -1"}},
+		{"a WaitTimeout alone", single, sessions.RedisConfig{WaitTimeout: time.Millisecond}, []string{"RedisConfig.WaitTimeout is for WaitReplicas"}},
+		{"a WaitTimeout without its unit", single, sessions.RedisConfig{WaitReplicas: 1, WaitTimeout: 200}, []string{"RedisConfig.WaitTimeout is 200ns"}},
+		{"a WaitTimeout of the Timeout", single, sessions.RedisConfig{WaitReplicas: 1, WaitTimeout: time.Second}, []string{"RedisConfig.WaitTimeout is 1s, and the whole operation has the Timeout of 1s"}},
 		{"all at once", cluster(redis.ClusterOptions{RouteByLatency: true, RouteRandomly: true}), sessions.RedisConfig{Timeout: -1}, []string{"RouteByLatency", "RouteRandomly", "Timeout"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -259,9 +259,7 @@ func (s *session) saveEdit(ctx context.Context, e *edit) error {
 	if (e.changed || e.fn != nil) && s.outcome == OutcomeUnchanged {
 		s.outcome = OutcomeChanged
 	}
-	if s.core.OnEvent != nil { // the event of most changes
-		s.addEvent(EventSaved, nil)
-	}
+	s.addEvent(EventSaved, nil)
 	return nil
 }
 

@@ -233,12 +233,16 @@ func (s *session) end() {
 	s.core.report(s, events...)
 }
 
-// addEvent keeps an event until the operation ends.
-func (s *session) addEvent(kind EventKind, err error, fields ...string) {
+// addEvent keeps an event until the operation ends, if there is anybody to tell it to.
+func (s *session) addEvent(kind EventKind, err error, fields ...string) (kept bool) {
+	if !s.core.hears(kind) {
+		return false
+	}
 	s.startClock()
 	s.events = append(s.events, Event{
 		Kind: kind, Session: s.info(), Op: s.op, Duration: time.Since(s.began), Fields: fields, Err: err, route: s.routeFor(kind),
 	})
+	return true
 }
 
 // routeFor is the route of an event, if the log tells of it and this goroutine serves the request. In another one a router
@@ -252,15 +256,16 @@ func (s *session) routeFor(kind EventKind) string {
 
 // addRouteEvent is addEvent where the request waits for this goroutine, so that it may ask for the route.
 func (s *session) addRouteEvent(kind EventKind, err error) {
-	s.addEvent(kind, err)
-	if s.response != nil {
+	if s.addEvent(kind, err) && s.response != nil {
 		s.events[len(s.events)-1].route = s.response.route()
 	}
 }
 
 // Notice implements [protocol.Application]: it keeps a notice of package protocol as an event.
 func (s *session) Notice(n protocol.Notice) {
-	s.addEvent(noticeEvents[n.Kind], n.Err)
+	if !s.addEvent(noticeEvents[n.Kind], n.Err) {
+		return
+	}
 	e := &s.events[len(s.events)-1]
 	e.outage, e.Count = n.Outage, n.Count
 	if n.Record != nil {

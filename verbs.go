@@ -269,8 +269,8 @@ func (s *session) withdraw() {
 // withTimeout calls a verb with a context that lasts for the store's Timeout and is not cancelled with ctx.
 func withTimeout(verb func(*session, context.Context) error) func(context.Context, *session) error {
 	return func(ctx context.Context, s *session) error {
-		ctx, cancel := s.core.engine.SaveContext(ctx)
-		defer cancel()
-		return verb(s, ctx)
+		saving := s.core.engine.SaveContext(ctx)
+		defer saving.Stop()
+		return verb(s, saving)
 	}
 }

@@ -59,8 +59,8 @@ func TestCirclesAreFound(t *testing.T) {
 func TestRootIsSmall(t *testing.T) {
 	root := filepath.Join("..", "..")
 	sources := sourceFiles(t, root)
-	if n := len(sources); n > 42 {
-		t.Errorf("%d source files in the root, want at most 42", n)
+	if n := len(sources); n > 43 {
+		t.Errorf("%d source files in the root, want at most 43", n)
 	}
 	tests, err := filepath.Glob(filepath.Join(root, "*_test.go"))
 	if err != nil {

@@ -2,6 +2,7 @@ package document
 
 import (
 	"bytes"
+	"sync"
 
 	"github.com/typedsessions/sessions/internal/shape"
 )
@@ -67,9 +68,24 @@ func (c *Codec) exact(name string, value []byte) bool {
 
 // knowsAll tells whether every field of a document that was decoded before is among the known ones.
 func (c *Codec) knowsAll(known map[string]bool, data []byte) bool {
-	all := true
-	return c.walk(data, func(name, _ []byte) { all = all && known[string(name)] }) == nil && all
+	check := nameChecks.Get().(*nameCheck)
+	defer nameChecks.Put(check)
+	check.known, check.all = known, true
+	return c.walk(data, check.look) == nil && check.all
 }
+
+// A nameCheck looks at names. It is pooled with its function, which would otherwise be allocated each time.
+type nameCheck struct {
+	known map[string]bool
+	all   bool
+	look  func(name, value []byte)
+}
+
+var nameChecks = sync.Pool{New: func() any {
+	c := new(nameCheck)
+	c.look = func(name, _ []byte) { c.all = c.all && c.known[string(name)] }
+	return c
+}}
 
 // walk visits the fields of a document that was decoded before.
 func (c *Codec) walk(data []byte, look func(name, value []byte)) error {

@@ -13,8 +13,9 @@ import (
 // Create stores a new session under a new token, and s is that session from then on. If the one before has ended, that
 // stays so, and Destroy still ends what else the request's tokens stand for.
 func (s *Session) Create(ctx context.Context, rec record.Record) error {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	created, err := s.createUnderNewToken(ctx, rec, (*Session).storeNew)
 	if err != nil {
 		return err

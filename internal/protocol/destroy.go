@@ -53,8 +53,9 @@ func (s *Session) EndRefused(ctx context.Context) (attrs []any, err error) {
 	if len(s.refused) == 0 {
 		return nil, nil
 	}
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	for _, r := range s.refused {
 		if err := s.eraseRecord(ctx, r.key, r.prefix, r.record); err != nil {
 			return nil, err

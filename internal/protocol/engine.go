@@ -113,10 +113,9 @@ func (e *Engine) TTL(r *record.Record) time.Duration {
 func (e *Engine) idle(r *record.Record) time.Duration { return e.Timeouts(r.Remembered).IdleOf(r) }
 
 // SaveContext returns a context that has the time of one operation and does not end with ctx: when a client
-// hangs up, what it did must be saved all the same.
-func (e *Engine) SaveContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	c := new(deadline.Context).Start(context.WithoutCancel(ctx), e.Timeout)
-	return c, c.Stop
+// hangs up, what it did must be saved all the same. It is to be stopped.
+func (e *Engine) SaveContext(ctx context.Context) *deadline.Context {
+	return new(deadline.Context).Start(context.WithoutCancel(ctx), e.Timeout)
 }
 
 // openRecord reads what stands before the payload. The checks that trust the record least come first. Except

@@ -69,8 +69,9 @@ func has(members []Member, id string) bool {
 
 // relistOwn puts the Session on its owner's index again. If it is renewed meanwhile, the renewal does so.
 func (s *Session) relistOwn(ctx context.Context) error {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	found := Found{Raw: s.Raw, Record: s.Record}
 	for {
 		err := s.relistNow(ctx, s.Key, &found, time.Until(s.Expires))
@@ -92,8 +93,9 @@ func (s *Session) relistOwn(ctx context.Context) error {
 
 // members reads the index of an owner.
 func (s *Session) members(ctx context.Context, owner string) ([]Member, error) {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	index, tag := s.engine.indexOf(owner)
 	entries, err := s.engine.store.Members(ctx, s.app, index)
 	members := make([]Member, 0, len(entries))
@@ -161,8 +163,9 @@ func (m *Member) setTimes(now time.Time, left, idle, ttl time.Duration) {
 }
 
 func (s *Session) loadMany(ctx context.Context, members []Member) ([][]byte, []time.Duration, error) {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	keys := make([]string, len(members))
 	for i, m := range members {
 		keys[i] = m.Key
@@ -173,8 +176,9 @@ func (s *Session) loadMany(ctx context.Context, members []Member) ([][]byte, []t
 // forgetAbsent takes entries off an index under whose keys there is nothing. The store looks again. If that fails, the
 // next list does it.
 func (s *Session) forgetAbsent(ctx context.Context, owner string, entries []string) {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	index, _ := s.engine.indexOf(owner)
 	for chunk := range chunks(entries) {
 		_, _ = s.engine.store.Place(ctx, s.app, record.Placement{Index: index, Members: chunk, Keys: keysOf(chunk, index)})
@@ -212,8 +216,9 @@ func (s *Session) EndOne(ctx context.Context, owner, id string) (n int, err erro
 // noteRevocation has the index keep the time until every session that is alive now has been met or has expired.
 func (s *Session) noteRevocation(ctx context.Context, owner string) error {
 	e := s.engine
-	ctx, cancel := e.SaveContext(ctx)
-	defer cancel()
+	saving := e.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	index, _ := e.indexOf(owner)
 	ttl := max(e.Plain.Lifetime, e.Plain.Touch(), e.Remember.Lifetime, e.Remember.Touch())
 	return e.store.Revoke(ctx, s.app, index, time.Now(), ttl+indexMargin)
@@ -264,8 +269,9 @@ func (s *Session) endListed(ctx context.Context, owner string, entries []string)
 }
 
 func (s *Session) endChunk(ctx context.Context, index string, entries []string) ([]string, error) {
-	ctx, cancel := s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	return s.engine.store.End(ctx, s.app, index, entries, keysOf(entries, index))
 }
 

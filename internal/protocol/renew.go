@@ -83,8 +83,9 @@ func (r *renewal) confirm(ctx context.Context, s *Session) error {
 	if at.index == "" {
 		return nil
 	}
-	ctx, cancel := e.SaveContext(ctx) // nothing is left to give up for: the old token is not valid any more
-	defer cancel()
+	saving := e.SaveContext(ctx) // nothing is left to give up for: the old token is not valid any more
+	defer saving.Stop()
+	ctx = saving
 	p := e.placement(at, c.key, &c.Found, ttl)
 	p.New, p.NewData, p.NewTTL = "", nil, 0
 	p.Old, p.OldPrefix, p.OldData, p.OldTTL = c.key, c.Raw[:c.Record.Prefix], c.Raw, ttl
@@ -142,8 +143,9 @@ func (r *renewal) storeCopy(ctx context.Context, s *Session, rec record.Record) 
 // deleteCopy deletes the copy that no mark will name. If that fails, the copy expires.
 func (r *renewal) deleteCopy(ctx context.Context, s *Session) {
 	if r.stored {
-		ctx, cancel := s.engine.SaveContext(ctx)
-		defer cancel()
+		saving := s.engine.SaveContext(ctx)
+		defer saving.Stop()
+		ctx = saving
 		if s.engine.reserves(r.next) {
 			_, _ = s.remove(ctx, r.next.key, nil, &r.next.Record)
 		} else {

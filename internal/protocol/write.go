@@ -117,8 +117,9 @@ func (s *Session) Write(ctx context.Context, c Change) (result Result, err error
 			found = handed
 		}
 	}
-	ctx, cancel := e.SaveContext(ctx)
-	defer cancel()
+	saving := e.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	for try := 1; ; try++ {
 		done, other, err := w.attempt(ctx, &found, try)
 		switch {
@@ -207,7 +208,8 @@ func (w *pendingWrite) stepContext(ctx context.Context) (context.Context, contex
 	if !w.RunsFunction {
 		return ctx, func() {}
 	}
-	return w.s.engine.SaveContext(ctx)
+	saving := w.s.engine.SaveContext(ctx)
+	return saving, saving.Stop
 }
 
 // timeLimit is how long the change is tried.
@@ -283,8 +285,9 @@ func (w *pendingWrite) adopt() {
 // recheck returns what is stored now, because what the function has refused may be out of date. If it is not,
 // recheck returns the refusal.
 func (w *pendingWrite) recheck(ctx context.Context, refusal error, found *Found) ([]byte, error) {
-	ctx, cancel := w.s.engine.SaveContext(ctx)
-	defer cancel()
+	saving := w.s.engine.SaveContext(ctx)
+	defer saving.Stop()
+	ctx = saving
 	raw, _, err := w.s.fetch(ctx, 0)
 	w.composeFailed = err == nil && bytes.Equal(raw, found.Raw)
 	if w.composeFailed {

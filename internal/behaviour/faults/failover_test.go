@@ -199,11 +199,23 @@ func TestFailover(t *testing.T) {
 
 func TestSlotMoves(t *testing.T) {
 	t.Parallel()
-	for _, c := range []sessions.Codec{sessions.JSON{}, sessions.MsgPack{}} {
-		t.Run("F7 a slot moves under load, key by key: no answer is wrong, none is an error, and nothing is lost, "+c.Name(), func(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		codec    sessions.Codec
+		replicas int
+	}{
+		{"F7 json", sessions.JSON{}, 0},
+		{"F7 msgpack", sessions.MsgPack{}, 0},
+		{"F7 F20 WaitReplicas", sessions.JSON{}, 1},
+	} {
+		c := row.codec
+		t.Run(row.name+": a slot moves under load, key by key: no answer is wrong, none is an error, and nothing is lost", func(t *testing.T) {
 			t.Parallel()
 			cluster := redistest.StartCluster(t, 3)
-			store := &kit.Store{Store: sessions.NewRedisStore(cluster.Client(t), sessions.RedisConfig{Prefix: "{one slot}", Timeout: kit.OwnerTimeout})}
+			for i := range 3 * row.replicas {
+				cluster.AddReplica(t, i)
+			}
+			store := &kit.Store{Store: sessions.NewRedisStore(cluster.Client(t), sessions.RedisConfig{Prefix: "{one slot}", Timeout: kit.OwnerTimeout, WaitReplicas: row.replicas})}
 			m := kit.New[kit.Session](t, store, sessions.Config{Codec: c})
 			slot := cluster.Nodes[0].Client(t).ClusterKeySlot(t.Context(), "{one slot}").Val()
 			from := cluster.Nodes[slot*3/16384]
