@@ -51,8 +51,9 @@ type RedisStore struct {
 	reader   redisReader
 	waits    *redisWaits // nil where rdb keeps deadlines itself, and has no more connections than that would admit
 	direct   bool        // rdb keeps deadlines itself
+	inline   bool        // operations run in the caller's goroutine: with direct, or an asynchronous AutoPipeliner
 
-	deadlines deadline.Source // for the client that does
+	deadlines deadline.Source // for what runs inline
 	topology  topology        // for a cluster's client
 	invalid   error
 }
@@ -109,6 +110,11 @@ func NewRedisStore(rdb redis.UniversalClient, cfg RedisConfig) *RedisStore {
 	if c, ok := rdb.(*redis.Client); !s.direct || ok && c.Options().PoolSize > maxRedisWaits {
 		s.waits = newRedisWaits(rdb)
 	}
+	// WAIT belongs on the connection of the write, and an AutoPipeliner sends it on another one.
+	if ap, ok := rdb.(*redis.AutoPipeliner); ok && ap != nil && !ap.IsBlocking() && cfg.WaitReplicas == 0 {
+		s.send.async, s.send.waits = ap, s.waits
+	}
+	s.inline = s.direct || s.send.async != nil
 	s.topology.init(rdb)
 	return s
 }
@@ -128,7 +134,7 @@ func (s *RedisStore) Validate() error {
 // GET and PEXPIRE or EXPIRE.
 func (s *RedisStore) Load(ctx context.Context, key string, touch time.Duration) (data []byte, left time.Duration, err error) {
 	l := redisLoad{reader: &s.reader, key: s.prefix + key, touch: touch}
-	if s.waits != nil || s.invalid != nil {
+	if s.waits != nil && s.send.async == nil || s.invalid != nil {
 		loaded, err := withinTimeout(ctx, s, l.key, reading, l.run)
 		return loaded.data, loaded.left, err
 	}
@@ -153,8 +159,10 @@ func (s *RedisStore) Create(ctx context.Context, key string, data []byte, ttl ti
 	created, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (bool, error) {
 		unit, n := expiry(ttl)
 		cmd := redis.NewBoolCmd(ctx, "set", key, data, unit, n, "nx")
-		err := send.write(ctx, key, cmd, cmd.Val)
-		return cmd.Val(), err
+		if err := send.write(ctx, key, cmd, cmd.Val); err != nil {
+			return false, err
+		}
+		return cmd.Val(), nil
 	})
 	if err == nil && !created {
 		err = ErrExists
@@ -183,10 +191,9 @@ func (s *RedisStore) CompareAndSwap(ctx context.Context, key string, prefix, dat
 // Delete implements [Store] with DEL.
 func (s *RedisStore) Delete(ctx context.Context, key string) error {
 	key = s.prefix + key
-	_, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (int64, error) {
+	_, err := withinTimeout(ctx, s, key, writing, func(ctx context.Context, send redisSender) (any, error) {
 		cmd := redis.NewIntCmd(ctx, "del", key)
-		err := send.write(ctx, key, cmd, func() bool { return cmd.Val() > 0 })
-		return cmd.Val(), err
+		return nil, send.write(ctx, key, cmd, func() bool { return cmd.Val() > 0 })
 	})
 	return err
 }
@@ -213,11 +220,10 @@ func (s redisSender) ping(ctx context.Context, rdb redis.UniversalClient) error 
 	s.rdb = rdb
 	cmd := redis.NewStatusCmd(ctx, "ping")
 	if s.replicas == 0 {
-		s.process(ctx, cmd)
-		return cmd.Err()
+		return s.process(ctx, cmd)
 	}
 	wait := redis.NewIntCmd(ctx, "wait", 0, 1) // for none: may it be sent?
-	s.pipelined(ctx, cmd, wait)
+	_ = s.pipelined(ctx, cmd, wait)
 	return cmp.Or(cmd.Err(), wait.Err())
 }
 
@@ -251,7 +257,9 @@ func (s redisScript) run(ctx context.Context, send redisSender, args []any) (rep
 			list, _ := cmd.Val().([]any)
 			return cmd.Val() == int64(1) || len(list) > 0 && list[0] == "placed"
 		})
-		reply = cmd.Val()
+		if err == nil {
+			reply = cmd.Val()
+		}
 		return err
 	}
 	if err = do(args); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -269,7 +277,7 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, key string, kind r
 	if err := ctx.Err(); err != nil {
 		return result, redisError(ctx, err)
 	}
-	if s.direct {
+	if s.inline {
 		ctx = s.deadlines.Context(ctx)
 	} else if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.timeout {
 		var cancel context.CancelFunc
@@ -278,14 +286,14 @@ func withinTimeout[R any](ctx context.Context, s *RedisStore, key string, kind r
 	}
 	began := time.Now()
 	var place chan struct{}
-	if s.waits != nil {
+	if s.waits != nil && s.send.async == nil { // which is asked for each command
 		if place = s.waits.enter(ctx, key); place == nil {
 			err = redisError(ctx, s.send.whyLate(ctx.Err()))
 		}
 	}
 	switch {
 	case err != nil:
-	case s.direct:
+	case s.inline:
 		if place != nil {
 			defer func() { <-place }()
 		}

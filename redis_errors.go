@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -186,25 +187,80 @@ type redisSender struct {
 
 	replicas int           // that have to acknowledge a write
 	waitTime time.Duration // for them to do so
+
+	async *redis.AutoPipeliner // rdb, if that is an asynchronous one; else nil
+	waits *redisWaits          // admits to async
 }
 
-func (s redisSender) process(ctx context.Context, cmd redis.Cmder) {
+// process sends a command and returns its error. If ctx ends first the command may still be on its way: then it must not
+// be looked at, which would wait for it.
+func (s redisSender) process(ctx context.Context, cmd redis.Cmder) error {
+	return s.processAs(ctx, s.as(cmd))
+}
+
+// as is cmd, so that the client does not send it again if it must not.
+func (s redisSender) as(cmd redis.Cmder) redis.Cmder {
 	if s.once {
-		cmd = noRetry{cmd}
+		return noRetry{cmd}
 	}
-	_ = s.rdb.Process(ctx, cmd) // which an asynchronous AutoPipeliner's has not yet done; Result waits
+	return cmd
 }
 
-// pipelined sends several commands in one round trip. Each has its own error.
-func (s redisSender) pipelined(ctx context.Context, cmds ...redis.Cmder) {
-	p := s.rdb.Pipeline()
-	for _, cmd := range cmds {
-		if s.once {
-			cmd = noRetry{cmd}
-		}
-		_ = p.Process(ctx, cmd)
+// processAs is process for a command that tells itself whether it may be sent twice.
+func (s redisSender) processAs(ctx context.Context, cmd redis.Cmder) error {
+	if s.async == nil {
+		_ = s.rdb.Process(ctx, cmd) // a client may have its error in cmd alone
+		return cmd.Err()
 	}
-	_, _ = p.Exec(ctx)
+	place := s.waits.enter(ctx, "")
+	if place == nil {
+		return ctx.Err()
+	}
+	if err := await(ctx, place, s.async.Submit(ctx, cmd)); err != nil {
+		return err
+	}
+	return cmd.Err()
+}
+
+// pipelined sends several commands in one round trip. Each has its own error. The one that is returned is that of ctx, with
+// what process says of it.
+func (s redisSender) pipelined(ctx context.Context, cmds ...redis.Cmder) error {
+	if s.async == nil {
+		p := s.rdb.Pipeline()
+		for _, cmd := range cmds {
+			_ = p.Process(ctx, s.as(cmd))
+		}
+		_, _ = p.Exec(ctx)
+		return nil
+	}
+	place := s.waits.enter(ctx, "")
+	if place == nil {
+		return ctx.Err()
+	}
+	futures := make([]redis.AutoFuture, len(cmds))
+	for i, cmd := range cmds {
+		futures[i] = s.async.Submit(ctx, s.as(cmd))
+	}
+	return await(ctx, place, futures...)
+}
+
+// await waits until commands are done, or returns the error of ctx if that ends first. Their place is free when they are
+// done.
+func await(ctx context.Context, place chan struct{}, commands ...redis.AutoFuture) error {
+	for i, f := range commands {
+		if err := f.WaitContext(ctx); err != nil && errors.Is(err, ctx.Err()) {
+			left := slices.Clone(commands[i:])
+			go func() {
+				for _, f := range left {
+					_ = f.Wait()
+				}
+				<-place
+			}()
+			return ctx.Err()
+		}
+	}
+	<-place
+	return nil
 }
 
 // noRetry is a command that is not to be sent twice.

@@ -44,7 +44,10 @@ func TestRedisStoreCancelled(t *testing.T) {
 	})
 	t.Run("S12 on the way, and the server never answers", func(t *testing.T) {
 		proxy := redistest.NewProxy(t, redistest.Start(t).Addr)
-		for _, c := range redisTwoWays(t, proxy.Addr) {
+		clients := redisTwoWays(t, proxy.Addr)
+		async := redisAsyncPipeliner(t, clients[0].(*redis.Client))
+		t.Cleanup(func() { kit.OK(t, async.Close()) })
+		for _, c := range append(clients, async) {
 			ctx, cancel := context.WithCancel(t.Context())
 			proxy.On(func(cmd []string) redistest.Action {
 				if strings.EqualFold(cmd[0], "getex") {

@@ -39,7 +39,9 @@ func (s *RedisStore) Keys(ctx context.Context) iter.Seq2[string, error] {
 				at, err = withinTimeout(ctx, s, "", reading, func(ctx context.Context, send redisSender) (p page, err error) {
 					send.rdb = master
 					cmd := redis.NewScanCmd(ctx, nil, "scan", cursor, "match", match, "count", scanCount)
-					send.process(ctx, cmd)
+					if err = send.process(ctx, cmd); err != nil {
+						return p, err
+					}
 					p.keys, p.next, err = cmd.Result()
 					return p, err
 				})
@@ -81,7 +83,9 @@ func (s *RedisStore) masters(ctx context.Context) ([]redis.UniversalClient, erro
 	default:
 		info, err := withinTimeout(ctx, s, "", reading, func(ctx context.Context, send redisSender) (string, error) {
 			cmd := redis.NewStringCmd(ctx, "info", "cluster")
-			send.process(ctx, cmd)
+			if err := send.process(ctx, cmd); err != nil {
+				return "", err
+			}
 			return cmd.Result()
 		})
 		if strings.Contains(info, "cluster_enabled:1") {

@@ -167,7 +167,9 @@ func (s *RedisStore) peekAll(ctx context.Context, send redisSender, keys []strin
 		}
 		cmds = append(cmds, get, redis.NewDurationCmd(ctx, time.Millisecond, "pttl", s.prefix+key))
 	}
-	send.pipelined(ctx, cmds...)
+	if err := send.pipelined(ctx, cmds...); err != nil {
+		return nil, err
+	}
 	loaded = make([]redisLoad, len(keys))
 	for i := range loaded {
 		l, err := redisLoad{}.peeked(cmds[2*i].(*redis.StringCmd), cmds[2*i+1].(*redis.DurationCmd))
@@ -188,7 +190,9 @@ func (s *RedisStore) peekAll(ctx context.Context, send redisSender, keys []strin
 func (s *RedisStore) Members(ctx context.Context, index string) (members []string, err error) {
 	members, err = withinTimeout(ctx, s, s.prefix+index, reading, func(ctx context.Context, send redisSender) ([]string, error) {
 		cmd := redis.NewStringSliceCmd(ctx, "zrange", s.prefix+index, 0, -1)
-		send.process(ctx, cmd)
+		if err := send.process(ctx, cmd); err != nil {
+			return nil, err
+		}
 		return cmd.Result()
 	})
 	return slices.DeleteFunc(members, func(m string) bool { return m == "" }), err

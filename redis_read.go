@@ -108,7 +108,9 @@ func (l *redisLoad) readAndTouch(ctx context.Context, send redisSender, way int3
 	unit, n := expiry(l.touch)
 	if way == byGetEx {
 		get := &getOnce{*redis.NewStringCmd(ctx, "getex", l.key, unit, n), !send.once}
-		_ = send.rdb.Process(ctx, get)
+		if err := send.processAs(ctx, get); err != nil {
+			return err
+		}
 		l.data, err = get.Bytes()
 		return err
 	}
@@ -117,7 +119,9 @@ func (l *redisLoad) readAndTouch(ctx context.Context, send redisSender, way int3
 		touch = redis.NewBoolCmd(ctx, "expire", l.key, int64((l.touch-1)/time.Second)+1) // no session ends early
 	}
 	get := redis.NewStringCmd(ctx, "get", l.key)
-	send.pipelined(ctx, get, touch)
+	if err := send.pipelined(ctx, get, touch); err != nil {
+		return err
+	}
 	data, err := get.Bytes()
 	if err != nil {
 		return err
@@ -138,7 +142,9 @@ func (l *redisLoad) readAndTouch(ctx context.Context, send redisSender, way int3
 func (l redisLoad) peek(ctx context.Context, send redisSender) (_ redisLoad, err error) {
 	get := redis.NewStringCmd(ctx, "get", l.key)
 	pttl := redis.NewDurationCmd(ctx, time.Millisecond, "pttl", l.key)
-	send.pipelined(ctx, get, pttl)
+	if err := send.pipelined(ctx, get, pttl); err != nil {
+		return l, err
+	}
 	return l.peeked(get, pttl)
 }
 

@@ -28,8 +28,7 @@ return 1`
 // the command tells of: what it has written, or what it has found. wrote tells of an answer whether it has written.
 func (s redisSender) write(ctx context.Context, key string, cmd redis.Cmder, wrote func() bool) error {
 	if s.replicas == 0 {
-		s.process(ctx, cmd)
-		return cmd.Err()
+		return s.process(ctx, cmd)
 	}
 	cluster, ok := s.rdb.(clusterClient)
 	if !ok {
@@ -105,7 +104,7 @@ func (s redisSender) sendAndWait(ctx context.Context, asking func() redis.Cmder,
 	if asking != nil {
 		cmds = []redis.Cmder{asking(), cmd, wait}
 	}
-	s.pipelined(ctx, cmds...)
+	_ = s.pipelined(ctx, cmds...)
 	return wait, cmd.Err()
 }
 

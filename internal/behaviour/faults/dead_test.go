@@ -29,6 +29,8 @@ func TestNobodyThere(t *testing.T) {
 		"AutoPipeliner": pipelined(client(redis.Options{})),
 		"AutoPipeliner on a client that keeps deadlines": pipelined(client(keeps)),
 		"AutoPipeliner on a ClusterClient":               pipelined(cluster(redis.ClusterOptions{})),
+		"asynchronous AutoPipeliner":                     async(client(redis.Options{})),
+		"asynchronous AutoPipeliner on a ClusterClient":  async(cluster(redis.ClusterOptions{})),
 	} {
 		t.Run("F1 the error of a server that is not there says connection refused, "+name, func(t *testing.T) {
 			t.Parallel()

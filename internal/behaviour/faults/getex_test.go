@@ -56,6 +56,7 @@ func TestServerWithoutGetEx(t *testing.T) {
 					"Client, both deadlines": client(redis.Options{Username: "node", Password: "pw", ContextTimeoutEnabled: true}),
 					"ClusterClient":          oneNode(redis.ClusterOptions{Username: "node", Password: "pw"}),
 					"AutoPipeliner":          pipelined(client(user)),
+					"async AutoPipeliner":    async(client(user)),
 				} {
 					t.Run("F14 "+name, func(t *testing.T) {
 						kit.Must(t, admin.Set(t.Context(), "session:k", "value", time.Hour).Err())

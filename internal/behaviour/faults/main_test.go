@@ -146,6 +146,16 @@ func pipelined(d dial) dial {
 	}
 }
 
+// async is an asynchronous AutoPipeliner on another client: what it is given is waited for without a goroutine.
+func async(d dial) dial {
+	return func(t testing.TB, addr string) (redis.UniversalClient, func() error) {
+		c, end := d(t, addr)
+		p, err := c.AsyncAutoPipeline()
+		kit.Must(t, err)
+		return p, func() error { return errors.Join(p.Close(), end()) }
+	}
+}
+
 // open is a client that is closed at the end of t.
 func (d dial) open(t testing.TB, addr string) redis.UniversalClient {
 	t.Helper()

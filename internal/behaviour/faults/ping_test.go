@@ -37,8 +37,9 @@ func TestPing(t *testing.T) {
 	})
 
 	t.Run("F18 through an AutoPipeliner", func(t *testing.T) {
-		rdb := pipelined(client(brief)).open(t, redistest.Start(t).Addr)
-		kit.OK(t, kit.RedisStore(rdb).Ping(t.Context()))
+		for _, d := range []dial{pipelined(client(brief)), async(client(brief))} {
+			kit.OK(t, kit.RedisStore(d.open(t, redistest.Start(t).Addr)).Ping(t.Context()))
+		}
 	})
 
 	t.Run("F18 one that is not there", func(t *testing.T) {

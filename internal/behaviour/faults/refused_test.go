@@ -55,12 +55,7 @@ func TestRefusedWrites(t *testing.T) {
 		"Client without retries":      client(redis.Options{MaxRetries: -1}),
 		"ClusterClient":               oneNode(redis.ClusterOptions{MaxRedirects: 1}),
 		"AutoPipeliner":               pipelined(client(redis.Options{MaxRetries: 1})),
-		"asynchronous AutoPipeliner": func(t testing.TB, addr string) (redis.UniversalClient, func() error) {
-			c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: 1})
-			p, err := c.AsyncAutoPipeline()
-			kit.Must(t, err)
-			return p, func() error { return errors.Join(p.Close(), c.Close()) }
-		},
+		"asynchronous AutoPipeliner":  async(client(redis.Options{MaxRetries: 1})),
 	} {
 		t.Run("F5 "+name, func(t *testing.T) {
 			t.Parallel()

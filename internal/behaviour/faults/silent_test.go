@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 	"sync"
@@ -27,8 +28,10 @@ func TestSilentStore(t *testing.T) {
 	for name, d := range map[string]dial{
 		"Client":        client(redis.Options{}),
 		"ClusterClient": cluster(redis.ClusterOptions{}),
+		"Client by TLS": client(redis.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}}), // its handshake hangs
 		"FailoverClient whose sentinels never answer": failover(redis.FailoverOptions{DialerRetries: 1}),
-		"AutoPipeliner": pipelined(client(brief)),
+		"AutoPipeliner":              pipelined(client(brief)),
+		"asynchronous AutoPipeliner": async(client(brief)),
 	} {
 		t.Run("F1 a request with a cookie gets 503 within Timeout plus a tenth, "+name, func(t *testing.T) {
 			t.Parallel()
@@ -182,11 +185,16 @@ func TestRedisStoreTimeout(t *testing.T) {
 		{"Client with ContextTimeoutEnabled that never sets deadlines", client(redis.Options{ContextTimeoutEnabled: true, ReadTimeout: -2, WriteTimeout: -2})},
 		{"FailoverClient with ContextTimeoutEnabled, the sentinel silent", failover(redis.FailoverOptions{DialerRetries: 1, ContextTimeoutEnabled: true})},
 		{"Client with ContextTimeoutEnabled and one connection", client(redis.Options{ContextTimeoutEnabled: true, PoolSize: 1, PipelinePoolSize: -1, PoolTimeout: time.Minute})},
+		{"Client by TLS", client(redis.Options{TLSConfig: &tls.Config{InsecureSkipVerify: true}})},
+		{"Client by TLS with ContextTimeoutEnabled", client(redis.Options{ContextTimeoutEnabled: true, TLSConfig: &tls.Config{InsecureSkipVerify: true}})},
+		{"ClusterClient by TLS", cluster(redis.ClusterOptions{TLSConfig: &tls.Config{InsecureSkipVerify: true}})},
 		{"ClusterClient", cluster(redis.ClusterOptions{})},
 		{"ClusterClient with ContextTimeoutEnabled", cluster(redis.ClusterOptions{ContextTimeoutEnabled: true})},
 		{"FailoverClient, the sentinel silent", failover(redis.FailoverOptions{DialerRetries: 1})},
 		{"AutoPipeliner", pipelined(client(brief))},
 		{"AutoPipeliner on a ClusterClient", pipelined(cluster(redis.ClusterOptions{DialerRetries: 1}))},
+		{"asynchronous AutoPipeliner", async(client(brief))},
+		{"asynchronous AutoPipeliner on a ClusterClient", async(cluster(redis.ClusterOptions{DialerRetries: 1}))},
 		{"a client of another type", func(_ testing.TB, addr string) (redis.UniversalClient, func() error) {
 			c := redis.NewClient(&redis.Options{Addr: addr})
 			return otherClient{c}, c.Close
@@ -221,6 +229,10 @@ func TestRedisStoreTimeout(t *testing.T) {
 		{"AutoPipeliner", func(t *testing.T) (redis.UniversalClient, []*redistest.Server) {
 			server := redistest.Start(t)
 			return pipelined(client(redis.Options{})).open(t, server.Addr), []*redistest.Server{server}
+		}},
+		{"asynchronous AutoPipeliner", func(t *testing.T) (redis.UniversalClient, []*redistest.Server) {
+			server := redistest.Start(t)
+			return async(client(redis.Options{})).open(t, server.Addr), []*redistest.Server{server}
 		}},
 	} {
 		t.Run("F1 silent from one moment on: "+tt.name, func(t *testing.T) {
@@ -264,8 +276,9 @@ func TestRedisStoreTimeout(t *testing.T) {
 	t.Run("a nearer deadline of the caller's wins", func(t *testing.T) {
 		t.Parallel()
 		addr := redistest.Silent(t)
-		for _, o := range []redis.Options{{}, keeping} { // one that has to be waited for, and one that keeps deadlines by itself
-			s := sessions.NewRedisStore(client(o).open(t, addr), sessions.RedisConfig{Timeout: time.Minute})
+		// One that has to be waited for, one that keeps deadlines by itself, and one that can be waited for without a goroutine.
+		for _, d := range []dial{client(redis.Options{}), client(keeping), async(client(brief))} {
+			s := sessions.NewRedisStore(d.open(t, addr), sessions.RedisConfig{Timeout: time.Minute})
 			wantInTime(t, "Load", func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()

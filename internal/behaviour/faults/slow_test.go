@@ -41,9 +41,10 @@ func TestSlowStore(t *testing.T) {
 	t.Parallel()
 	const requests = 500
 	for name, d := range map[string]dial{
-		"Client":        client(redis.Options{}),
-		"ClusterClient": oneNode(redis.ClusterOptions{}),
-		"AutoPipeliner": pipelined(client(redis.Options{})),
+		"Client":                     client(redis.Options{}),
+		"ClusterClient":              oneNode(redis.ClusterOptions{}),
+		"AutoPipeliner":              pipelined(client(redis.Options{})),
+		"asynchronous AutoPipeliner": async(client(redis.Options{})),
 	} {
 		t.Run("F8 what 500 requests leave behind is bounded, and gone when the store is back, "+name, func(t *testing.T) {
 			t.Parallel()
