@@ -65,8 +65,10 @@ func errorCaching(h http.Header) {
 		if !response.IsCacheField(name) {
 			continue
 		}
-		if strings.EqualFold(name, "Cache-Control") && slices.Contains(directives(strings.ToLower(strings.Join(lines, ","))), "no-store") {
-			said = "no-store"
+		for _, line := range lines {
+			if strings.EqualFold(name, "Cache-Control") && slices.Contains(directives(strings.ToLower(line)), "no-store") {
+				said = "no-store"
+			}
 		}
 		delete(h, name)
 	}
@@ -81,12 +83,12 @@ func noStore(lines []string, targeted bool) string {
 	addNoStore := true
 	for _, line := range lines {
 		for _, d := range directives(line) {
-			name, _, _ := strings.Cut(d, "=")
+			name, _, argument := strings.Cut(d, "=")
 			switch name = strings.ToLower(strings.TrimSpace(name)); {
 			case name == "", name == "public", name == "s-maxage":
 				continue
 			case name == "no-store":
-				addNoStore = false
+				addNoStore = addNoStore && argument // which no-store has none of
 			case targeted && name != "content":
 				continue
 			}
@@ -99,17 +101,23 @@ func noStore(lines []string, targeted bool) string {
 	return strings.Join(kept, ", ")
 }
 
-// directives splits at the commas outside quotes.
+// directives splits at the commas outside quotes (RFC 9110 section 5.6.4). It leaves out one whose quotes do not end, because
+// what is put behind that would be within them.
 func directives(line string) []string {
-	quoted := false
-	parts := strings.FieldsFunc(line, func(r rune) bool {
-		if r == '"' {
+	var parts []string
+	begin, quoted := 0, false
+	for i := 0; i <= len(line); i++ {
+		switch {
+		case i == len(line) || line[i] == ',' && !quoted:
+			if !quoted {
+				parts = append(parts, strings.TrimSpace(line[begin:i]))
+			}
+			begin = i + 1
+		case line[i] == '"':
 			quoted = !quoted
+		case line[i] == '\\' && quoted:
+			i++ // what follows ends no quotes
 		}
-		return r == ',' && !quoted
-	})
-	for i := range parts {
-		parts[i] = strings.TrimSpace(parts[i])
 	}
 	return parts
 }

@@ -225,9 +225,9 @@ func truthy(v json.RawMessage) bool {
 // isNull is JavaScript's == null.
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
 
-// What package cookie lets into an attribute.
+// What package cookie lets into an attribute. (?i) would take ſ for s.
 var (
-	domains = regexp.MustCompile(`(?i)^[.]?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?([.][a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	domains = regexp.MustCompile(`^[.]?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
 	paths   = regexp.MustCompile(`^[\x20-\x3A\x3D-\x7E]*$`)
 )
 

@@ -56,7 +56,8 @@ func (c Cookie) normal() Cookie {
 
 func (s Setting) among(settings []Setting) bool {
 	for _, other := range settings {
-		if s == "" || strings.ToLower(string(s)) == string(other) { // EqualFold takes ſ for s
+		// Of one length, because EqualFold takes ſ for s, and ToLower makes an i of İ.
+		if s == "" || len(s) == len(other) && strings.EqualFold(string(s), string(other)) {
 			return true
 		}
 	}

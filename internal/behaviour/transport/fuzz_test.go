@@ -66,3 +66,96 @@ func FuzzCookieHeader(f *testing.F) {
 		}
 	})
 }
+
+// bearer is a line of Authorization with a token (RFC 6750 section 2.1): the scheme without case, a space and, with
+// nothing but blanks around it, the token.
+var bearer = regexp.MustCompile(`^[Bb][Ee][Aa][Rr][Ee][Rr] [ \t]*([0-9A-Za-z_-]+)[ \t]*$`)
+
+// FuzzTokens reads any Cookie and Authorization lines, one a line of text, as net/http does: the same cookies of the
+// name, up to four, and no token of another scheme. What Strip leaves is a request without them, and nothing else is
+// missing.
+func FuzzTokens(f *testing.F) {
+	const token = "sAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	for _, lines := range []string{
+		"", "session=" + token, "a=b\nsession=" + token + "\nsession=r" + token[1:], "Bearer " + token, "bearer \t" + token + " ",
+		"Basic YWxhZGRpbjpvcGVuc2VzYW1l", "session=1; session=2; session=3\nsession=4; session=5", "Bearer", "Bearer " + token + ", " + token,
+		`session="` + token + `"; a="b c"`, "session; session=; =session", "session=\x7f; session=ok", "a=1;;session=" + token + ";;b=2",
+		"Negotiate a\nBearer b\nBearer c", "BEARER\t" + token, "session = " + token + "\t;\ta = 1",
+	} {
+		f.Add(lines)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		lines := strings.Split(text, "\n")
+		if strings.Count(text, ";")+len(lines) >= 1000 {
+			return // net/http has given up on it
+		}
+		cookie := sessions.Cookie{Name: "session"}
+		r := &http.Request{Header: http.Header{"Cookie": lines, "Authorization": lines}}
+
+		// net/http leaves quotes and values with other bytes out, and takes a name alone for an empty value.
+		seen := func(r *http.Request, session bool) (pairs []string) {
+			for _, c := range r.Cookies() {
+				if (c.Name == "session") == session && (c.Value != "" || !session) {
+					pairs = append(pairs, c.Name+"="+c.Value)
+				}
+			}
+			return pairs
+		}
+		got := cookie.Tokens(r)
+		var valid []string
+		for _, v := range got {
+			if v = unquoted(v); v != "" && !strings.ContainsFunc(v, noCookieByte) {
+				valid = append(valid, "session="+v)
+			}
+		}
+		want := seen(r, true)
+		if len(got) == 4 { // there may be more
+			want = want[:min(len(want), len(valid))]
+		}
+		if len(got) > 4 || !slices.Equal(valid, want) {
+			t.Errorf("got %q, net/http %q", got, want)
+		}
+
+		stripped := &http.Request{Header: http.Header{"Cookie": slices.Clone(lines)}}
+		cookie.Strip(stripped)
+		if left := cookie.Tokens(stripped); len(left) > 0 {
+			t.Errorf("Strip leaves %q", left)
+		}
+		if left, want := seen(stripped, false), seen(r, false); !slices.Equal(left, want) {
+			t.Errorf("Strip leaves of the others %q, want %q", left, want)
+		}
+
+		var named, found []string
+		for _, line := range lines {
+			if m := bearer.FindStringSubmatch(line); m != nil {
+				named = append(named, m[1])
+			}
+		}
+		for _, token := range (sessions.HeaderToken{}).Tokens(r) {
+			if lookedUp.MatchString(token) {
+				found = append(found, token)
+			}
+		}
+		for _, token := range found {
+			if !slices.Contains(named, token) {
+				t.Errorf("token %q is in no line of the scheme", token)
+			}
+		}
+		if first := bearer.FindStringSubmatch(lines[0]); first != nil && lookedUp.MatchString(first[1]) && !slices.Contains(found, first[1]) {
+			t.Errorf("the token of %q is not found", lines[0])
+		}
+		if _, _, basic := r.BasicAuth(); basic && len(lines) == 1 && len(found) > 0 {
+			t.Errorf("%q are tokens of a line for Basic", found)
+		}
+	})
+}
+
+func unquoted(v string) string {
+	if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
+		return v[1 : len(v)-1]
+	}
+	return v
+}
+
+// noCookieByte is what net/http lets into no value: it takes blanks and commas, beyond RFC 6265.
+func noCookieByte(c rune) bool { return c < 0x20 || c >= 0x7f || c == '"' || c == ';' || c == '\\' }
