@@ -73,7 +73,7 @@ func TestCodecArbitraryBytes(t *testing.T) {
 	}
 	check := func(t *testing.T, c sessions.Codec, data []byte, v any) {
 		t.Helper()
-		var err error
+		err := c.Unmarshal(data, v) // a type's first document takes what is kept of the type
 		if n := codecAllocated(func() { err = c.Unmarshal(data, v) }); n > uint64(32<<10+128*len(data)) {
 			t.Errorf("%.40q: %d bytes allocated for %d", data, n, len(data))
 		}

@@ -26,7 +26,7 @@ func (t HeaderToken) Tokens(r *http.Request) []string {
 	var tokens []string
 	for _, v := range r.Header[name] {
 		if len(v) > len(scheme) && strings.EqualFold(v[:len(scheme)], scheme) && len(tokens) < protocol.MaxCandidates {
-			tokens = append(tokens, strings.TrimSpace(v[len(scheme):]))
+			tokens = append(tokens, strings.Trim(v[len(scheme):], " \t"))
 		}
 	}
 	return tokens
