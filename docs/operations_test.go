@@ -3,6 +3,7 @@ package docs_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -113,6 +114,31 @@ func TestFailures(t *testing.T) {
 		table += "| " + strings.Join(append(cells, log), " | ") + " |\n"
 	}
 	generated(t, "failures", table)
+}
+
+// The recipe against floods: a visitor's session ends after half an hour, a user's does not.
+func TestFloods(t *testing.T) {
+	kit.Bubble(t, "L9 visitors for half an hour, users for a fortnight", func(t *testing.T) {
+		store := kit.Memory()
+		m, err := sessions.New[Session](store, sessions.Config{
+			IdleTimeout: 30 * time.Minute,                                                                   // visitors
+			Remember:    sessions.Remember{IdleTimeout: 14 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour}, // users
+		})
+		kit.Must(t, err)
+		visitor := kit.Edit(t, m, "", func(s *Session) { s.Views++ })
+		user := kit.MustRequest(t, m, "", func(ctx context.Context) error {
+			m.FromContext(ctx).UserID = "ann"
+			return m.SignIn(ctx, sessions.Remembered)
+		})
+		time.Sleep(31 * time.Minute)
+		if kit.Alive(t, m, visitor) || !kit.Alive(t, m, user) {
+			t.Error("after half an hour a visitor's session lives, or a user's has ended")
+		}
+		time.Sleep(13 * 24 * time.Hour)
+		if !kit.Alive(t, m, user) {
+			t.Error("a user's session has ended within its fortnight")
+		}
+	})
 }
 
 // sized is a session like most: an ID or two, a number, a time, and the rest in short texts.

@@ -151,7 +151,7 @@ func TestRepliesAreNotRepeated(t *testing.T) {
 				t.Cleanup(func() { rdb.Close() })
 				prefix, key, data, found := newSecret(), newSecret(), newSecret(), newSecret()
 				log := new(kit.Log)
-				s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: string(prefix), SwapOnce: once, Timeout: 250 * time.Millisecond, Logger: log.Logger()})
+				s := sessions.NewRedisStore(rdb, sessions.RedisConfig{Prefix: string(prefix), SwapOnce: once, Timeout: 4 * time.Second, Logger: log.Logger()})
 				ctx := t.Context()
 				ops := map[string]func() error{
 					"Load":    func() error { _, _, err := s.Load(ctx, string(key), time.Hour); return err },
@@ -210,7 +210,7 @@ func TestRepliesAreNotRepeatedToExpress(t *testing.T) {
 		log := new(kit.Log)
 		var seen []string
 		m, err := express.New[kit.Session](rdb, express.Options{
-			Secrets: []string{"keyboard cat"}, Logger: log.Logger(), Timeout: 250 * time.Millisecond,
+			Secrets: []string{"keyboard cat"}, Logger: log.Logger(), Timeout: 4 * time.Second,
 			NewID:   func() (string, error) { return string(newSecret()), nil },
 			OnEvent: func(_ context.Context, e sessions.Event) { seen = append(seen, texts(e.Err)...) },
 		})
