@@ -88,7 +88,7 @@ func (s *session) create(ctx context.Context, mine document.Document, rec record
 	case s.keepsOthers():
 		return errTwoSessions
 	}
-	payload, err := s.core.docType.Preserve(&record.Record{}, mine)
+	payload, err := s.core.docType.Preserve(&record.Record{}, s.base, mine)
 	if err != nil {
 		return err
 	}

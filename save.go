@@ -144,7 +144,14 @@ func (s *session) encodeAndCompare(request ending) (mine document.Document, chan
 		return mine, false, err
 	}
 	same := unsafe.SliceData(mine.Data) == unsafe.SliceData(base.Data)
-	return mine, !same && (unconfirmed || s.core.docType.Changed(base, mine)), nil
+	if same || unconfirmed {
+		return mine, !same, nil
+	}
+	changed = s.core.docType.Changed(&base, mine)
+	if s.base.Codec != nil {
+		s.base.OwnEncoding = base.OwnEncoding
+	}
+	return mine, changed, nil
 }
 
 // An edit is one change of a stored session, as far as T is concerned. Package protocol writes it, and calls
@@ -282,7 +289,7 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 			return p, err
 		}
 	}
-	if e.composed, err = doc.Preserve(&found.Record, e.composed); err != nil {
+	if e.composed, err = doc.Preserve(&found.Record, base, e.composed); err != nil {
 		return p, err
 	}
 	p.Record = found.Record
@@ -302,9 +309,10 @@ func (e *edit) Compose(found protocol.Found) (p protocol.Proposal, err error) {
 				return p, err
 			}
 		}
-		r.changeHeader(&p.Record)
-		e.setLabelAndAttrsOnce(&p.Record)
-		e.renewalEvent, p.NewToken = r.kind, true
+		renewed := found.Record // which is on the heap, other than p
+		r.changeHeader(&renewed)
+		e.setLabelAndAttrsOnce(&renewed)
+		e.renewalEvent, p.Record, p.NewToken = r.kind, renewed, true
 	}
 	doc.PutInto(&p.Record, e.composed)
 	return p, nil

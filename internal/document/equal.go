@@ -9,18 +9,20 @@ import (
 // Changed tells whether mine is another T than base; one codec has encoded both. Different bytes alone prove
 // nothing: msgpack leaves most maps unsorted, another build may have written one of the two, and a value that was
 // decoded may encode to other bytes.
-func (t *Type) Changed(base, mine Document) bool {
+//
+// What it finds out about base's encoding it notes there, for [Type.Preserve].
+func (t *Type) Changed(base *Document, mine Document) bool {
 	c := base.Codec
 	if bytes.Equal(base.Data, mine.Data) {
 		return false
 	}
 	var exact func(string, []byte) bool
-	if base.OwnEncoding && mine.OwnEncoding {
+	if base.OwnEncoding = t.encodesTo(*base); base.OwnEncoding && mine.OwnEncoding {
 		exact = c.exact
 	}
 	switch {
 	case !c.HasFields() || c.FieldNames == nil:
-		return !t.Equal(base, mine)
+		return !t.Equal(*base, mine)
 	case exact != nil && len(c.Inexact) == 0 && exact("", base.Data) && !Permuted(base.Data, mine.Data) && c.knowsAll(c.FieldNames, base.Data):
 		return true
 	}
@@ -70,6 +72,16 @@ func (t *Type) equalFields(c *Codec) func(name string, a, b []byte) bool {
 		}
 		return t.Equal(Document{Codec: c, Data: docs[0]}, Document{Codec: c, Data: docs[1]})
 	}
+}
+
+// encodesTo tells whether the encoder of this process would write d as it is, so that it makes no difference that another
+// process has: one of the same build does it in the same way.
+func (t *Type) encodesTo(d Document) bool {
+	if d.OwnEncoding || d.Codec.FieldNames == nil || !d.Codec.knowsAll(d.Codec.FieldNames, d.Data) {
+		return d.OwnEncoding
+	}
+	_, data, err := t.reencode(d, d.Codec)
+	return err == nil && bytes.Equal(data, d.Data)
 }
 
 // reencode decodes d into a new T and encodes that by c, which may be d's own codec.

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -9,8 +10,8 @@ import (
 
 // Preserve returns what to store in place of rec: the fields of mine that have changed, and everything else
 // as it is there, byte for byte. So what T does not know survives: whole fields, and parts of the unchanged
-// ones.
-func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
+// ones. base is what was loaded, which is mostly what is there.
+func (t *Type) Preserve(rec *record.Record, base, mine Document) (Document, error) {
 	known, others, c := t.knownFields(rec)
 	if c.Name() != mine.Codec.Name() {
 		_, data, err := t.reencode(mine, c)
@@ -19,7 +20,11 @@ func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
 		}
 		mine.Codec, mine.Data = c, data
 	}
-	if !c.HasFields() || known == nil || t.Codec(rec).Name() != c.Name() || !others && rec.WrittenOnlyBy(t.Process) {
+	if !c.HasFields() || known == nil || t.Codec(rec).Name() != c.Name() {
+		return mine, nil
+	}
+	stored := Document{Codec: c, Data: rec.Payload, OwnEncoding: rec.WrittenOnlyBy(t.Process) || base.OwnEncoding && bytes.Equal(base.Data, rec.Payload)}
+	if !others && t.encodesTo(stored) {
 		return mine, nil
 	}
 	fail := func(err error) (Document, error) {
@@ -44,8 +49,11 @@ func (t *Type) Preserve(rec *record.Record, mine Document) (Document, error) {
 
 // PutInto makes a document the payload of a record, and sets the header's fields that describe it.
 func (t *Type) PutInto(rec *record.Record, d Document) {
-	rec.Codec, rec.Payload, rec.Version = []byte(d.Codec.Name()), d.Data, t.Version
-	if t.Owner != nil {
+	rec.Payload, rec.Version = d.Data, t.Version
+	if name := d.Codec.Name(); string(rec.Codec) != name {
+		rec.Codec = []byte(name)
+	}
+	if t.Owner != nil && string(rec.Owner) != d.Owner {
 		rec.Owner = []byte(d.Owner)
 	}
 }
