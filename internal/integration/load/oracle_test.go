@@ -52,6 +52,7 @@ type deadToken struct {
 
 type user struct {
 	logins []*login // that are not known to have ended
+	sweeps int      // sign-ins and /revoke-others under way: either may end a login that begins meanwhile
 }
 
 // A login is one session from its sign-in on, as its browser knows it. The oracle's lock guards it.
@@ -75,8 +76,12 @@ type login struct {
 
 func (l *login) token() string { return l.tokens[len(l.tokens)-1] }
 
-// bounds are those of a number that only grows: what was acknowledged or seen, and what was sent.
-type bounds struct{ floor, sent int }
+// bounds are those of a number that only grows: what was seen, how many changes were acknowledged, and how many sent. But a request without
+// an answer may still be under way, and set a field to what it was before: late are those values.
+type bounds struct {
+	floor, acked, sent int
+	late               map[int]bool
+}
 
 func newOracle(a allowed, life time.Duration, limit int) *oracle {
 	return &oracle{
@@ -122,6 +127,7 @@ type request struct {
 	start   time.Time
 	floors  [3]int
 	verbs   int
+	value   int      // of /a and /b: how often its tab, which alone changes the field, has sent one
 	targets []*login // that it may end or renew
 	signs   []int    // how many sign-ins each of them has had; -1: one is under way
 }
@@ -149,6 +155,7 @@ func (o *oracle) begin(op string, l *login, others ...*login) (request, bool) {
 		l.signs++
 		l.asked, l.born = time.Now(), time.Time{}
 		o.crowd(l)
+		o.users[l.user].sweeps++
 	case "/signout":
 		if l.signing || o.loss && l.renewing {
 			return request{}, false
@@ -160,10 +167,17 @@ func (o *oracle) begin(op string, l *login, others ...*login) (request, bool) {
 		l.a.sent++
 	case "/b":
 		l.b.sent++
+	case "/revoke-others":
+		u := o.users[l.user]
+		u.sweeps++
+		for _, other := range u.logins {
+			other.uncertain = other.uncertain || len(other.tokens) == 0
+		}
 	}
 	r := request{
 		op: op, of: l, token: l.token(), start: time.Now(), verbs: l.verbs,
 		floors: [3]int{l.count.floor, l.a.floor, l.b.floor}, targets: others,
+		value: map[string]int{"/a": l.a.sent, "/b": l.b.sent}[op],
 	}
 	if op == "/renew" || op == "/signin" || op == "/signout" {
 		r.targets = []*login{l}
@@ -190,8 +204,15 @@ func (o *oracle) end(r request, a answer) (useful bool) {
 		l.renewing = false
 	case "/signin":
 		l.signing = false
+		o.users[l.user].sweeps--
 	case "/signout":
 		l.leaving--
+	case "/revoke-others":
+		o.users[l.user].sweeps--
+	case "/a":
+		l.a.missed(a, r.value)
+	case "/b":
+		l.b.missed(a, r.value)
 	}
 	for _, target := range r.targets {
 		target.pending--
@@ -211,6 +232,16 @@ func (o *oracle) end(r request, a answer) (useful bool) {
 		return false
 	}
 	return true
+}
+
+// missed notes a value whose request has no answer.
+func (b *bounds) missed(a answer, value int) {
+	if a.status == 0 {
+		if b.late == nil {
+			b.late = map[int]bool{}
+		}
+		b.late[value] = true
+	}
 }
 
 // mayHaveEnded tells whether something that was sent, or time, explains that the login of r is none any more.
@@ -236,7 +267,7 @@ func (o *oracle) succeeded(r request, a answer) {
 	case "/signin":
 		if l.id != a.page.ID { // it had ended, and this is another session, with what the request had of the old one
 			l.id = a.page.ID
-			l.count.floor, l.a.floor, l.b.floor = 0, 0, 0
+			l.count.floor, l.a.floor, l.b.floor, l.count.acked = 0, 0, 0, a.page.Session.Count
 			r.floors = [3]int{}
 		}
 		l.born = time.Now()
@@ -258,15 +289,20 @@ func (o *oracle) succeeded(r request, a answer) {
 		if mine, ok := own[r.op]; ok && mine == i {
 			floor++
 		}
-		if number.got < floor {
+		if number.late[number.got] {
+			number.floor = min(number.floor, number.got)
+		} else if number.got < floor {
 			o.lose(l, "%s: %s is %d after %d", l.seat, number.name, number.got, floor)
-			number.floor = number.got // each loss counts once
+			number.floor, number.acked = number.got, number.got // each loss counts once
 		}
 		if number.got > number.sent {
 			o.blame(invented, "%s: %s is %d, and %d were sent", l.seat, number.name, number.got, number.sent)
 		}
 		if a.page.ID == l.id {
-			number.floor = max(number.floor, number.got)
+			if r.op == "/count" && i == 0 {
+				number.acked++
+			}
+			number.floor = max(number.floor, number.got, number.acked)
 		}
 	}
 	switch r.op {
@@ -276,6 +312,8 @@ func (o *oracle) succeeded(r request, a answer) {
 		for i, target := range r.targets {
 			if !o.unlisted && r.signs[i] == target.signs && !target.signing {
 				o.kill(target, r.op+" by "+l.seat)
+			} else {
+				target.uncertain = true
 			}
 		}
 	case "/devices":
@@ -348,7 +386,10 @@ func (o *oracle) signIn(name, seat string) *login {
 	defer o.mu.Unlock()
 	l := &login{user: name, seat: seat, asked: time.Now()}
 	o.crowd(l)
-	o.users[name].logins = append(o.users[name].logins, l)
+	u := o.users[name]
+	l.uncertain = u.sweeps > 0
+	u.sweeps++
+	u.logins = append(u.logins, l)
 	return l
 }
 
@@ -357,6 +398,7 @@ func (o *oracle) signedIn(l *login, a answer) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.check("/signin", a)
+	o.users[l.user].sweeps--
 	if a.status != 200 {
 		return false
 	}

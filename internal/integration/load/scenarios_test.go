@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,12 +71,11 @@ type scenario struct {
 	setting      setting
 	fault        func(t *testing.T, s *servers, d time.Duration) // returns when it is over
 	bites        func(r row) error                               // nil: the load does not notice it
-	hangUps      bool
 }
 
 var scenarios = []scenario{
 	{name: "no fault", proves: "F7", on: single()},
-	{name: "no fault, sessions live for a moment", proves: "F6", on: single(), setting: setting{life: 700 * time.Millisecond}},
+	{name: "no fault, sessions live for a moment", proves: "L6", on: single(), setting: setting{life: 700 * time.Millisecond}},
 	{
 		name: "server killed, restarted with all it had", proves: "F1, F2, F4", on: single("--appendonly", "yes", "--appendfsync", "always"), bites: some,
 		fault: func(t *testing.T, s *servers, d time.Duration) {
@@ -164,16 +163,23 @@ var scenarios = []scenario{
 		name: "indexes of users evicted", proves: "F6", on: single(), setting: setting{allowed: allowed{unlisted: true}},
 		fault: evicted("zset"),
 	},
-	{name: "clients hang up", proves: "F3", on: single(), hangUps: true},
+	{name: "clients hang up", proves: "F3", on: single(), setting: setting{hangUps: true}},
 	{
 		name: "OnEvent and ErrorHandler panic", proves: "F9", on: single(), bites: some,
-		setting: setting{edit: func(c *sessions.Config) {
+		setting: setting{edit: func(c *sessions.Config, faulty *atomic.Bool) {
 			c.OnEvent = func(_ context.Context, e sessions.Event) {
-				if e.Kind != sessions.EventLoaded && rand.IntN(5) == 0 {
+				if faulty.Load() && e.Kind != sessions.EventLoaded && rand.IntN(5) == 0 {
 					panic("OnEvent")
 				}
 			}
+			c.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+				if faulty.Load() && rand.IntN(2) == 0 {
+					panic("ErrorHandler")
+				}
+				sessions.DefaultErrorHandler(w, r, err)
+			}
 		}},
+		fault: configured("maxmemory", "1", "0"), // so that there are errors
 	},
 	{
 		name: "connections killed (CLIENT KILL), all the time", proves: "F2", on: single(),
@@ -356,5 +362,3 @@ func writePage(t *testing.T, table string) {
 		t.Fatal(err)
 	}
 }
-
-var _ = slices.Contains[[]string]

@@ -61,7 +61,8 @@ func (s *stats) note(a answer) {
 type fleet struct {
 	o       *oracle
 	sites   []*site
-	hangUps atomic.Bool // each third request is given up by its client within three milliseconds
+	hangUps bool        // each third request is given up by its client within three milliseconds, while
+	faulty  atomic.Bool // the fault lasts
 	pause   time.Duration
 	names   atomic.Int64
 }
@@ -72,7 +73,7 @@ const patience = 30 * time.Second
 // send asks one of the sites. A token of "" sends no cookie.
 func (f *fleet) send(path string, form url.Values, token string, mayHangUp bool) answer {
 	wait := patience
-	if mayHangUp = mayHangUp && f.hangUps.Load() && rand.IntN(3) == 0; mayHangUp {
+	if mayHangUp = mayHangUp && f.hangUps && f.faulty.Load() && rand.IntN(3) == 0; mayHangUp {
 		wait = rand.N(3 * time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -242,7 +243,7 @@ func (b *browser) ask(op, field string, l *login, targets ...*login) {
 		return
 	}
 	if op == field {
-		form.Set("v", fmt.Sprint(b.o.value(l, op)))
+		form.Set("v", fmt.Sprint(r.value))
 	}
 	if op == "/revoke" {
 		form.Set("id", b.o.idOf(targets[0]))
@@ -260,16 +261,6 @@ func (b *browser) alive(l *login) *login {
 		return nil
 	}
 	return l
-}
-
-// value is what a tab sets its own field to: how often it has.
-func (o *oracle) value(l *login, op string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if op == "/a" {
-		return l.a.sent
-	}
-	return l.b.sent
 }
 
 func (o *oracle) idOf(l *login) string {
@@ -299,7 +290,6 @@ func (f *fleet) start() (end func()) {
 
 // audit asks once more for every login and every dead token, now that nothing is under way.
 func (f *fleet) audit() {
-	f.hangUps.Store(false)
 	alive := map[string]int{}
 	for name, u := range f.o.users {
 		for _, l := range append([]*login(nil), u.logins...) {
