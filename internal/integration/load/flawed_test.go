@@ -167,7 +167,9 @@ func (s leaky) Load(ctx context.Context, key string, touch time.Duration) ([]byt
 // idle ends none of a user's sessions, and says that it has.
 type idle struct{ sessions.OwnerStore }
 
-func (s idle) End(_ context.Context, _ string, members, _ []string) ([]string, error) { return members, nil }
+func (s idle) End(_ context.Context, _ string, members, _ []string) ([]string, error) {
+	return members, nil
+}
 
 // A necromancer brings back the last value of what is gone.
 type necromancer struct {

@@ -183,7 +183,9 @@ var scenarios = []scenario{
 	},
 	{
 		name: "connections killed (CLIENT KILL), all the time", proves: "F2", on: single(),
-		fault: repeated(10*time.Millisecond, func(ctx context.Context, s *servers) { s.admin.Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }),
+		fault: repeated(10*time.Millisecond, func(ctx context.Context, s *servers) {
+			s.admin.Do(ctx, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+		}),
 	},
 	{
 		name: "CLIENT PAUSE", proves: "F8", on: single(), bites: some,

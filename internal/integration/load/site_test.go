@@ -108,10 +108,12 @@ func (s *site) routes() http.Handler {
 		"/count": func(r *http.Request) error {
 			return s.m.Update(r.Context(), func(live *Session) error { live.Count++; return nil })
 		},
-		"/a":      func(r *http.Request) error { return set(r, &s.m.FromContext(r.Context()).A) },
-		"/b":      func(r *http.Request) error { return set(r, &s.m.FromContext(r.Context()).B) },
-		"/renew":  func(r *http.Request) error { return s.m.Renew(r.Context()) },
-		"/revoke": func(r *http.Request) error { return s.m.Revoke(r.Context(), s.m.FromContext(r.Context()).User, r.FormValue("id")) },
+		"/a":     func(r *http.Request) error { return set(r, &s.m.FromContext(r.Context()).A) },
+		"/b":     func(r *http.Request) error { return set(r, &s.m.FromContext(r.Context()).B) },
+		"/renew": func(r *http.Request) error { return s.m.Renew(r.Context()) },
+		"/revoke": func(r *http.Request) error {
+			return s.m.Revoke(r.Context(), s.m.FromContext(r.Context()).User, r.FormValue("id"))
+		},
 		"/revoke-others": func(r *http.Request) error {
 			_, err := s.m.RevokeOthers(r.Context())
 			return err
