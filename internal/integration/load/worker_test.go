@@ -183,12 +183,17 @@ func (b *browser) step(field string) {
 		b.ask("/signin", field, l)
 	case n < 94:
 		b.ask("/signout", field, l)
-	default:
-		if others := b.o.others(l); len(others) > 0 && n < 98 {
+	case n < 97:
+		others := b.o.others(l)
+		switch {
+		case len(others) == 0:
+		case n < 96:
 			b.ask("/revoke", field, l, others[rand.IntN(len(others))])
-		} else if len(others) > 0 {
+		default:
 			b.ask("/revoke-others", field, l, others...)
 		}
+	default:
+		b.ask("/", field, l)
 	}
 }
 
