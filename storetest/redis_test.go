@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"strings"
@@ -76,6 +77,48 @@ func TestRedisSentinel(t *testing.T) {
 	master := sentinel.Master.Client(t)
 	runRedis(t, sentinel.Client(t), func(t *testing.T, d time.Duration) {
 		if err := age(t.Context(), master, d); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestRedisTLS(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	addr, roots := redistest.OverTLS(t, server.Addr)
+	runRedisAs(t, server, &redis.Options{Addr: addr, TLSConfig: &tls.Config{RootCAs: roots}})
+}
+
+// TestRedisACL has a user who may do what docs/redis.md says, and nothing else.
+func TestRedisACL(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "As an ACL: `~session:* ")
+	acl, _, ok := strings.Cut(rest, "`")
+	if !ok {
+		t.Fatal("docs/redis.md has no ACL where this test looks for it")
+	}
+	server := redistest.Start(t)
+	rules := []any{"ACL", "SETUSER", "app", "on", ">pw", "~*", "-@all"}
+	for rule := range strings.FieldsSeq(acl) {
+		rules = append(rules, rule)
+	}
+	if err := server.Client(t).Do(t.Context(), rules...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	runRedisAs(t, server, &redis.Options{Addr: server.Addr, Username: "app", Password: "pw"})
+}
+
+// runRedisAs runs the suite with these options, while time passes through another client.
+func runRedisAs(t *testing.T, server *redistest.Server, o *redis.Options) {
+	rdb := redis.NewClient(o)
+	t.Cleanup(func() { rdb.Close() })
+	admin := server.Client(t)
+	runRedis(t, rdb, func(t *testing.T, d time.Duration) {
+		if err := age(t.Context(), admin, d); err != nil {
 			t.Fatal(err)
 		}
 	})

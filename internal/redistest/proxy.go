@@ -25,6 +25,7 @@ type actionKind int
 const (
 	pass actionKind = iota
 	dropReply
+	cutReply
 	refuse
 	hang
 	closeConn
@@ -38,6 +39,9 @@ var (
 	// DropReply forwards the command, swallows its reply and closes the
 	// connection: applied, and the client does not know.
 	DropReply = Action{kind: dropReply}
+	// CutReply forwards the command, and the first half of its reply, and closes
+	// the connection.
+	CutReply = Action{kind: cutReply}
 	// Hang neither forwards nor answers this command or any later one of its
 	// connection.
 	Hang = Action{kind: hang}
@@ -239,7 +243,10 @@ func (l *link) answers() {
 		if a.kind == after {
 			a.gate.pass(l.closed)
 		}
-		if _, err := l.client.Write(raw.Bytes()); err != nil {
+		if a.kind == cutReply {
+			raw.Truncate(raw.Len() / 2)
+		}
+		if _, err := l.client.Write(raw.Bytes()); err != nil || a.kind == cutReply {
 			return
 		}
 	}

@@ -89,6 +89,7 @@ func TestProxy(t *testing.T) {
 	}{
 		{"Pass", redistest.Pass, "", true},
 		{"DropReply", redistest.DropReply, "EOF", true},
+		{"CutReply", redistest.CutReply, "EOF", true},
 		{"Refuse", redistest.Refuse("-MISCONF no disk"), "MISCONF no disk", false},
 		{"Hang", redistest.Hang, "i/o timeout", false},
 		{"Close", redistest.Close, "EOF", false},

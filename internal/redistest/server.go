@@ -5,7 +5,8 @@
 // SESSIONS_REDIS_SERVER names the redis-server to run (default: the one in
 // PATH). Without one a test is skipped; with SESSIONS_REQUIRE_SERVICES=1 it
 // fails. SESSIONS_REDIS_SERVERS adds further ones, separated by colons, for
-// the tests that run on each of [Servers].
+// the tests that run on each of [Servers]. SESSIONS_REDIS_VIA says how the
+// clients of [Via] get to theirs.
 package redistest
 
 import (

@@ -2,13 +2,8 @@ package faults_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -175,7 +170,7 @@ func TestClientsFromURLs(t *testing.T) {
 		wantOpen(t, openServer, fmt.Sprintf("redis://default:pw@%s/3", addr))
 	})
 	t.Run("F18 a server by TLS", func(t *testing.T) {
-		addr, roots := overTLS(t, redistest.Start(t).Addr)
+		addr, roots := redistest.OverTLS(t, redistest.Start(t).Addr)
 		trust := func(rdb redis.UniversalClient) { rdb.(*redis.Client).Options().TLSConfig.RootCAs = roots }
 		wantOpen(t, openServer, "rediss://"+addr, trust)
 	})
@@ -187,38 +182,4 @@ func TestClientsFromURLs(t *testing.T) {
 		c := redistest.StartCluster(t, 3)
 		wantOpen(t, openCluster, fmt.Sprintf("redis://%s?addr=%s", c.Addrs[0], c.Addrs[1]))
 	})
-}
-
-// overTLS is an address by which a server can be reached by TLS, and what to trust there.
-func overTLS(t *testing.T, to string) (addr string, roots *x509.CertPool) {
-	t.Helper()
-	srv := httptest.NewTLSServer(nil) // for its certificate
-	defer srv.Close()
-	roots = x509.NewCertPool()
-	roots.AddCert(srv.Certificate())
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: srv.TLS.Certificates})
-	kit.Must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer in.Close()
-				out, err := net.Dial("tcp", to)
-				if err != nil {
-					return
-				}
-				defer out.Close()
-				go func() {
-					_, _ = io.Copy(out, in)
-					out.Close()
-				}()
-				_, _ = io.Copy(in, out)
-			}()
-		}
-	}()
-	return l.Addr().String(), roots
 }

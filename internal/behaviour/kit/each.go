@@ -18,13 +18,14 @@ func EachCodec(t *testing.T, f func(t *testing.T, c sessions.Codec)) {
 }
 
 // EachRedis runs a test on miniredis and, unless the run is short, on a real
-// server, with a client that sees nothing but this test's keys.
+// server, with a client that sees nothing but this test's keys, and gets there as
+// [redistest.Via] says.
 func EachRedis(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
 	t.Run("miniredis", func(t *testing.T) { f(t, MiniRedis(t)) })
 	if testing.Short() {
 		return
 	}
-	t.Run("redis", func(t *testing.T) { f(t, redistest.Start(t).Client(t)) })
+	t.Run("redis", func(t *testing.T) { f(t, redistest.Via(t)) })
 }
 
 // A Stack is one way through everything between T and the wire.
