@@ -43,6 +43,7 @@ const (
 	secretWord  = "secret-note-"  // begins each Note
 	cookieName  = "session"
 	labelHeader = "X-Seat"
+	errorHeader = "X-Error"
 )
 
 // A site is one process of the application.
@@ -59,12 +60,13 @@ func newSite(t testing.TB, store sessions.Store, codec sessions.Codec, journal i
 ) *site {
 	t.Helper()
 	cfg := sessions.Config{
-		Codec:       codec,
-		Lifetime:    longLife,
-		Transport:   sessions.Cookie{Insecure: true},
-		MaxPerOwner: perUser,
-		Label:       func(r *http.Request) string { return r.Header.Get(labelHeader) },
-		Logger:      slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Codec:        codec,
+		ErrorHandler: fail,
+		Lifetime:     longLife,
+		Transport:    sessions.Cookie{Insecure: true},
+		MaxPerOwner:  perUser,
+		Label:        func(r *http.Request) string { return r.Header.Get(labelHeader) },
+		Logger:       slog.New(slog.NewTextHandler(journal, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	edit(&cfg)
 	m, err := sessions.New[Session](store, cfg)
@@ -100,7 +102,7 @@ func (s *site) routes() http.Handler {
 	})
 	mux.HandleFunc("/signout", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.m.Destroy(r.Context()); err != nil {
-			sessions.DefaultErrorHandler(w, r, err)
+			fail(w, r, err)
 		}
 	})
 	for path, act := range map[string]func(r *http.Request) error{
@@ -134,7 +136,7 @@ func (s *site) routes() http.Handler {
 		}
 		list, err := s.m.Sessions(r.Context())
 		if err != nil && !errors.Is(err, sessions.ErrIncomplete) {
-			sessions.DefaultErrorHandler(w, r, err)
+			fail(w, r, err)
 			return
 		}
 		p := s.page(r)
@@ -144,6 +146,14 @@ func (s *site) routes() http.Handler {
 		json.NewEncoder(w).Encode(p)
 	})
 	return mux
+}
+
+// fail answers, and says of an error that the library does not know what it is.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	if sessions.HTTPStatus(err) == http.StatusInternalServerError {
+		w.Header().Set(errorHeader, err.Error())
+	}
+	sessions.DefaultErrorHandler(w, r, err)
 }
 
 func set(r *http.Request, field *int) error {
@@ -157,7 +167,7 @@ func (s *site) page(r *http.Request) page {
 
 func (s *site) finish(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
-		sessions.DefaultErrorHandler(w, r, err)
+		fail(w, r, err)
 		return
 	}
 	json.NewEncoder(w).Encode(s.page(r))

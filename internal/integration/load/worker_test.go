@@ -106,7 +106,7 @@ func receive(rt http.RoundTripper, req *http.Request) (a answer) {
 	if err != nil {
 		return answer{}
 	}
-	a.status, a.body = resp.StatusCode, string(body)
+	a.status, a.body = resp.StatusCode, string(body)+resp.Header.Get(errorHeader)
 	for _, c := range resp.Cookies() {
 		if c.Name == cookieName && c.Value != "" {
 			a.cookie = c.Value
