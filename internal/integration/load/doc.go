@@ -4,13 +4,13 @@
 // beyond its Lifetime or its user's limit, an error that sends a cookie, a visitor without a cookie who has to wait for the store,
 // and a token or a value of a session in a log. What a failover had not replicated is counted apart.
 //
-//	go test ./load                            # each scenario for some seconds
-//	go test ./load -load.for 1m -timeout 2h   # for long
-//	go test ./load -run 'Faults/.*Sentinel'   # one of them
+//	go test ./load                                    # each scenario for some seconds
+//	go test ./load -run Faults -load.for 1m -timeout 2h   # for long
+//	go test ./load -run 'Faults/.*Sentinel'           # one of them
 //
 // The table of docs/faults.md is made by
 //
-//	go test -count=1 -run Faults -timeout 1h ./load -load.for 5s -load.write
+//	go test -count=1 -run Faults -timeout 1h ./load -load.for 2s -load.write
 //
 // The oracle is tested with sites and stores that are wrong on purpose.
 package load
