@@ -75,7 +75,10 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "no fault", proves: "F7", on: single()},
-	{name: "no fault, sessions live for a moment", proves: "L6", on: single(), setting: setting{life: 700 * time.Millisecond}},
+	{
+		name: "no fault, sessions live for two seconds", proves: "L6", on: single(), setting: setting{life: 2 * time.Second},
+		fault: func(_ *testing.T, _ *servers, d time.Duration) { <-time.After(max(d, 4*time.Second)) },
+	},
 	{
 		name: "server killed, restarted with all it had", proves: "F1, F2, F4", on: single("--appendonly", "yes", "--appendfsync", "always"), bites: some,
 		fault: func(t *testing.T, s *servers, d time.Duration) {
