@@ -153,3 +153,9 @@ func together(rdb *redis.Client) (redis.UniversalClient, func(), error) {
 	ap, err := rdb.AutoPipeline()
 	return ap, func() { ap.Close(); rdb.Close() }, err
 }
+
+// togetherAsync is together for who waits for a command by Submit.
+func togetherAsync(rdb *redis.Client) (redis.UniversalClient, func(), error) {
+	ap, err := rdb.AsyncAutoPipeline()
+	return ap, func() { ap.Close(); rdb.Close() }, err
+}

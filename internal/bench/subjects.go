@@ -46,7 +46,7 @@ var subjects = []subject{
 
 	ours(here, sessions.MsgPack{}, direct),
 	ours(hereJSON, sessions.JSON{}, direct),
-	ours(herePipelined, sessions.MsgPack{}, together),
+	ours(herePipelined, sessions.MsgPack{}, togetherAsync),
 	ours(hereInterval, sessions.MsgPack{}, direct, func(c *sessions.Config) { c.TouchInterval = 10 * time.Minute }),
 	oursAsExpress(hereExpress),
 
