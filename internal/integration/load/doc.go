@@ -10,7 +10,7 @@
 //
 // The table of docs/faults.md is made by
 //
-//	go test -count=1 -run Faults -timeout 1h ./load -load.for 2s -load.write
+//	go test -count=1 -run Faults -timeout 1h ./load -load.for 1s -load.write
 //
 // The oracle is tested with sites and stores that are wrong on purpose.
 package load
