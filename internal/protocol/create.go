@@ -92,12 +92,18 @@ func (s *Session) storeNew(ctx context.Context, c *underToken) (current []byte, 
 	if at.index == "" {
 		return s.storeUnlisted(ctx, c, ttl)
 	}
+	if ttl <= 0 { // its time has run out meanwhile
+		return nil, s.NoteEnded()
+	}
 	answer, err := s.placeWithinLimit(ctx, c.Record.Owner, e.placement(at, c.key, &c.Found, ttl))
 	return answer.Current, err
 }
 
 // storeUnlisted stores a record that no index has, as storeNew does.
 func (s *Session) storeUnlisted(ctx context.Context, c *underToken, ttl time.Duration) (current []byte, err error) {
+	if ttl <= 0 {
+		return nil, s.NoteEnded()
+	}
 	if err = s.engine.store.Create(ctx, s.app, c.key, c.Raw, ttl); errors.Is(err, ErrExists) {
 		var loadErr error
 		if current, _, loadErr = s.engine.store.Load(ctx, s.app, c.key, 0); loadErr != nil && !errors.Is(loadErr, ErrNotFound) {

@@ -83,6 +83,9 @@ func (r *renewal) confirm(ctx context.Context, s *Session) error {
 	if at.index == "" {
 		return nil
 	}
+	if ttl <= 0 {
+		return s.NoteEnded()
+	}
 	saving := e.SaveContext(ctx) // nothing is left to give up for: the old token is not valid any more
 	defer saving.Stop()
 	ctx = saving
@@ -124,7 +127,11 @@ func (r *renewal) storeCopy(ctx context.Context, s *Session, rec record.Record) 
 	if err != nil {
 		return err
 	}
-	found, err := e.store.CompareAndSwap(ctx, s.app, c.key, c.Raw[:c.Record.Prefix], raw, e.copyTTL(&rec, c.key))
+	ttl := e.copyTTL(&rec, c.key)
+	if ttl <= 0 {
+		return s.NoteEnded()
+	}
+	found, err := e.store.CompareAndSwap(ctx, s.app, c.key, c.Raw[:c.Record.Prefix], raw, ttl)
 	if errors.Is(err, ErrConflict) {
 		if current, openErr := e.Layout.Open(found); openErr == nil && current.HasWrite(name) {
 			err = nil // only the reply was lost
@@ -206,7 +213,11 @@ func (r *renewal) swap(ctx context.Context, s *Session, found *Found, mark []byt
 	}
 	p := record.Placement{Index: from.index}
 	if !r.stored { // the new record takes the old one's place
-		p = e.placement(e.entryOf(&r.next.Record, r.next.key), r.next.key, &r.next.Found, e.TTL(&r.next.Record))
+		ttl := e.TTL(&r.next.Record)
+		if ttl <= 0 {
+			return nil, ErrNotFound // its time has run out meanwhile
+		}
+		p = e.placement(e.entryOf(&r.next.Record, r.next.key), r.next.key, &r.next.Found, ttl)
 	}
 	p.Old, p.OldPrefix, p.OldData, p.OldTTL, p.Remove = s.Key, prefix, mark, markTTL, from.member
 	answer, err := e.store.Place(ctx, s.app, p)

@@ -1,7 +1,9 @@
 package lifecycle_test
 
 import (
+	"crypto/rand"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,6 +121,35 @@ func TestExpiry(t *testing.T) {
 				})
 			}
 		}
+	}
+
+	for _, verb := range []string{commit, "Renew", "SignIn"} {
+		slow := &atomic.Bool{}
+		cfg := sessions.Config{IdleTimeout: -1, Lifetime: 100 * time.Millisecond, NewToken: func() (string, error) {
+			if slow.Load() {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return rand.Text(), nil
+		}}
+		bubble(t, "L7 "+verb+" whose deadline passes while a token is drawn", kit.Memory, cfg, func(t *testing.T, a *kit.App, b *kit.Browser) {
+			slow.Store(false)
+			if verb != commit {
+				b.Login()
+			}
+			res := b.Visit(func(_ http.ResponseWriter, r *http.Request, s *kit.Session) {
+				s.Views++
+				slow.Store(true)
+				if verb != commit {
+					kit.WantErr(t, verb, kit.Call(a.Manager, r.Context(), verb), sessions.ErrGone)
+				}
+			})
+			if verb == commit && res.StatusCode != http.StatusConflict {
+				t.Errorf("status %d, want 409", res.StatusCode)
+			}
+			if len(res.Header["Set-Cookie"]) > 0 {
+				t.Errorf("Set-Cookie %q", res.Header["Set-Cookie"])
+			}
+		})
 	}
 
 	bubble(t, "L5 without an IdleTimeout silence does not end a session, Lifetime does", kit.Memory, sessions.Config{IdleTimeout: -1}, func(t *testing.T, a *kit.App, b *kit.Browser) {
