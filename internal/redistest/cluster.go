@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ func StartCluster(t testing.TB, masters int) *Cluster {
 		do(t, node, "CLUSTER", "SET-CONFIG-EPOCH", i+1)
 		c.meet(t, node)
 	}
+	c.Addrs = slices.Clip(c.Addrs) // each client appends to the slice that it is given
 	c.wait(t)
 	return c
 }

@@ -217,10 +217,16 @@ var scenarios = []scenario{
 		name: "Cluster: failover asked for", proves: "F7", on: cluster, setting: setting{allowed: allowed{rollback: true}},
 		fault: func(t *testing.T, s *servers, _ time.Duration) {
 			replica := s.cluster.Nodes[3].Client(t)
-			if err := replica.ClusterFailover(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
-			isMaster(t, replica)
+			var asked time.Time
+			redistest.Eventually(t, "the promotion of the replica", func() bool {
+				if time.Since(asked) > 6*time.Second { // it gives up after five
+					asked = time.Now()
+					if err := replica.ClusterFailover(t.Context()).Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return hasRole(t, replica, "master")
+			})
 		},
 	},
 	{
@@ -323,9 +329,11 @@ func (s *servers) failOver(t *testing.T) {
 func (s *servers) promoted(t *testing.T) { isMaster(t, s.sentinel.Replica.Client(t)) }
 
 func isMaster(t *testing.T, c *redis.Client) {
-	redistest.Eventually(t, "the promotion of the replica", func() bool {
-		return strings.Contains(c.Info(t.Context(), "replication").Val(), "role:master")
-	})
+	redistest.Eventually(t, "the promotion of the replica", func() bool { return hasRole(t, c, "master") })
+}
+
+func hasRole(t *testing.T, c *redis.Client, role string) bool {
+	return strings.Contains(c.Info(t.Context(), "replication").Val(), "role:"+role)
 }
 
 // A row is the outcome of a scenario.
