@@ -49,7 +49,8 @@ func TestFailures(t *testing.T) {
 	set := func(args ...any) func(testing.TB, *redistest.Server) {
 		return func(t testing.TB, s *redistest.Server) { kit.Must(t, s.Client(t).Do(t.Context(), args...).Err()) }
 	}
-	table := "| what has happened | a page | a change | a sign-in | a sign-out | in the log |\n|---|---|---|---|---|---|\n"
+	var table strings.Builder
+	table.WriteString("| what has happened | a page | a change | a sign-in | a sign-out | in the log |\n|---|---|---|---|---|---|\n")
 	for _, row := range []struct {
 		name string
 		args []string
@@ -111,9 +112,9 @@ func TestFailures(t *testing.T) {
 				log = "`" + m + "`"
 			}
 		}
-		table += "| " + strings.Join(append(cells, log), " | ") + " |\n"
+		table.WriteString("| " + strings.Join(append(cells, log), " | ") + " |\n")
 	}
-	generated(t, "failures", table)
+	generated(t, "failures", table.String())
 }
 
 // The recipe against floods: a visitor's session ends after half an hour, a user's does not.

@@ -68,8 +68,8 @@ func setField(s reflect.Value, field string, number int) {
 		f.Set(reflect.ValueOf(values[number%len(values)]))
 		return
 	}
-	for i := range f.NumField() {
-		f.Field(i).SetString([]string{"", "a", "b"}[number/4%3])
+	for _, part := range f.Fields() {
+		part.SetString([]string{"", "a", "b"}[number/4%3])
 		number /= 3
 	}
 }
