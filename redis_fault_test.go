@@ -57,7 +57,7 @@ func TestRedisStoreCancelled(t *testing.T) {
 				return redistest.Pass
 			})
 			_, _, err := sessions.NewRedisStore(c, sessions.RedisConfig{Timeout: time.Second}).Load(ctx, "k", time.Minute)
-			wantCancelled(t, fmt.Sprint(c), err)
+			wantCancelled(t, fmt.Sprintf("%T", c), err)
 		}
 	})
 	t.Run("a cancellation that is not the caller's is an outage", func(t *testing.T) {
