@@ -76,7 +76,7 @@ func TestFailures(t *testing.T) {
 		server := redistest.Start(t, row.args...)
 		rdb := redis.NewClient(&redis.Options{Addr: server.Addr, ContextTimeoutEnabled: true, DialerRetries: 1})
 		t.Cleanup(func() { rdb.Close() })
-		a := kit.NewApp(t, kit.InProcess, sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: 500 * time.Millisecond}), sessions.Config{})
+		a := kit.NewApp(t, kit.InProcess, sessions.NewRedisStore(rdb, sessions.RedisConfig{Timeout: 2 * time.Second}), sessions.Config{})
 		tokens := []string{a.Seed(1), a.Seed(1), a.Seed(1), a.Seed(1)}
 		a.Log.Take()
 		row.fail(t, server)

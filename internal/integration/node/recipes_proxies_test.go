@@ -329,7 +329,7 @@ func TestExpressInFront(t *testing.T) {
 			}
 			b.finds(front, "GET /go/read", fmt.Sprintf(`{"user":%s,"views":%d}`, user, tt.views))
 			if !tt.below {
-				b.finds(front, "GET /read", `{"by":"node","session":{"views":2,"passport":{"user":"7"}}}`)
+				b.finds(front, "GET /read", `{"by":"node","session":{"passport":{"user":"7"},"views":2}}`)
 				b.finds(front, "GET /count", `{"by":"node","views":3}`)
 				b.visit(front, "POST /go/logout", "")
 				b.finds(front, "GET /read", `{"by":"node","session":{}}`)
