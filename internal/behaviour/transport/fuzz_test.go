@@ -80,7 +80,7 @@ func FuzzTokens(f *testing.F) {
 		"", "session=" + token, "a=b\nsession=" + token + "\nsession=r" + token[1:], "Bearer " + token, "bearer \t" + token + " ",
 		"Basic YWxhZGRpbjpvcGVuc2VzYW1l", "session=1; session=2; session=3\nsession=4; session=5", "Bearer", "Bearer " + token + ", " + token,
 		`session="` + token + `"; a="b c"`, "session; session=; =session", "session=\x7f; session=ok", "a=1;;session=" + token + ";;b=2",
-		"Negotiate a\nBearer b\nBearer c", "BEARER\t" + token, "session = " + token + "\t;\ta = 1",
+		"Negotiate a\nBearer b\nBearer c", "BEARER\t" + token, "session = " + token + "\t;\ta = 1", "Bearer \u00a0" + token + "\u0085",
 	} {
 		f.Add(lines)
 	}
